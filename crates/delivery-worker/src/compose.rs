@@ -1,0 +1,139 @@
+//! The request an attempt sends: body and headers by format, ids, attempt number and signature.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::Timestamp;
+use domain::delivery::{ErrorClass, Outcome, Target};
+use domain::event::Event;
+use domain::format::{RenderInput, render};
+use domain::function::Function;
+use domain::signature;
+use domain::trigger::Trigger;
+use http::{HeaderName, HeaderValue, Uri, header};
+
+use crate::outbound::endpoint_client::{EndpointRequest, EndpointResponse};
+
+const USER_AGENT: &str = concat!("tripline/", env!("CARGO_PKG_VERSION"));
+
+/// What an attempt needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    pub event: &'a Event,
+    pub target: &'a Target,
+    pub function: &'a Function,
+    pub trigger: &'a Trigger,
+    /// Sent as `traceparent`, when there is a trace.
+    pub traceparent: Option<&'a str>,
+    /// When the attempt begins; the signature is of this second.
+    pub now: Timestamp,
+}
+
+/// Makes the request of one attempt.
+///
+/// # Errors
+/// The outcome of the attempt, when no request can ever be made of the event.
+pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
+    let function = call.function;
+    let uri: Uri = function.url.as_str().parse().map_err(|error| {
+        impossible(
+            ErrorClass::Render,
+            format!("the function's URL cannot be called: {error}"),
+        )
+    })?;
+    let input = RenderInput {
+        event: call.event,
+        captures: &call.target.captures,
+        secret: &function.secret,
+        function_session: None,
+    };
+    let format = call.trigger.format.unwrap_or(function.format);
+    let rendered = render(format, &input)
+        .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
+    let id = call.target.delivery.to_string();
+    let timestamp_s = call.now.as_second();
+    let signature = signature::sign(&function.signing_secret, &id, timestamp_s, &rendered.body)
+        .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
+
+    let mut headers = Vec::with_capacity(rendered.headers.len() + 12);
+    for (name, value) in &rendered.headers {
+        // What comes from the event may be anything: it is left out of the head if it cannot be
+        // one, since the body or another format still carries it.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.push((name, value));
+        }
+    }
+    if let Some(content_type) = &rendered.content_type {
+        let value = HeaderValue::try_from(content_type)
+            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
+        headers.push((header::CONTENT_TYPE, value));
+    }
+    let attempts_max = u64::from(call.trigger.retry.retries_max) + 1;
+    headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
+    headers.push((
+        HeaderName::from_static("x-attempt"),
+        call.target.next_attempt.into(),
+    ));
+    headers.push((
+        HeaderName::from_static("x-max-attempts"),
+        attempts_max.into(),
+    ));
+    headers.push((
+        HeaderName::from_static("webhook-timestamp"),
+        timestamp_s.into(),
+    ));
+    let eid = call.event.eid.to_string();
+    let function_name = function.name.to_string();
+    let texts = [
+        ("webhook-id", id.as_str()),
+        ("webhook-signature", signature.as_str()),
+        ("x-delivery-id", id.as_str()),
+        ("x-event-id", eid.as_str()),
+        ("x-function", function_name.as_str()),
+    ];
+    let trace = call
+        .traceparent
+        .map(|traceparent| ("traceparent", traceparent));
+    for (name, value) in texts.into_iter().chain(trace) {
+        let value = HeaderValue::try_from(value)
+            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
+        headers.push((HeaderName::from_static(name), value));
+    }
+    let timeout = call.trigger.retry.timeout;
+    Ok(EndpointRequest {
+        uri,
+        headers,
+        body: rendered.body,
+        timeout,
+    })
+}
+
+/// The request's headers as they may be shown and kept; nothing in them lets anybody act as us.
+pub fn shown_headers(request: &EndpointRequest) -> Vec<(String, String)> {
+    request
+        .headers
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.as_str().to_owned(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect()
+}
+
+/// What is said of an attempt whose request could not be made.
+pub const fn unsent(outcome: Outcome) -> EndpointResponse {
+    EndpointResponse {
+        outcome,
+        status: None,
+        headers: Vec::new(),
+        body: Bytes::new(),
+        truncated: false,
+        duration: Duration::ZERO,
+    }
+}
+
+const fn impossible(class: ErrorClass, message: String) -> Outcome {
+    Outcome::Impossible { class, message }
+}

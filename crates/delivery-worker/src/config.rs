@@ -1,0 +1,64 @@
+//! What can be set about the delivery-worker, with units, limits and defaults.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use domain::address::EgressPolicy;
+use serde::{Deserialize, Serialize};
+
+/// `[delivery_worker]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where gRPC, health and metrics are served.
+    pub listen: SocketAddr,
+    /// What is under way has this long to finish when the process is told to stop.
+    pub grace_period: settings::Duration,
+    /// Requests to endpoints at a time, over all shards.
+    pub in_flight_max: u16,
+    /// Messages of one shard that are in hand at a time.
+    pub messages_in_hand_max: u16,
+    /// A connection to an endpoint has to stand within this time.
+    pub connect_timeout: settings::Duration,
+    /// Idle connections kept for each endpoint.
+    pub idle_per_host_max: u16,
+    pub egress: EgressConfig,
+}
+
+/// `[delivery_worker.egress]`: where requests may go.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EgressConfig {
+    /// Addresses, networks (`10.0.0.0/8`) and host names that may be called although they are not
+    /// public.
+    pub allow: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8703)),
+            grace_period: Duration::from_secs(25).into(),
+            in_flight_max: 512,
+            messages_in_hand_max: 32,
+            connect_timeout: Duration::from_secs(3).into(),
+            idle_per_host_max: 64,
+            egress: EgressConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Lists what is out of range.
+    pub fn check(&self, faults: &mut settings::Faults) {
+        if self.in_flight_max == 0 {
+            faults.add("delivery_worker.in_flight_max is 0: at least 1 request has to be allowed");
+        }
+        if self.messages_in_hand_max == 0 {
+            faults.add("delivery_worker.messages_in_hand_max is 0: at least 1 is needed");
+        }
+        if let Err(error) = EgressPolicy::parse(&self.egress.allow, false) {
+            faults.add(format!("delivery_worker.egress.allow: {error}"));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! One attempt: find what is configured, make the request, send it, and say what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Timestamp;
+use domain::delivery::{ErrorClass, Outcome, Status, Step, Target, WaitReason, Waiting, next_step};
+use domain::event::Event;
+use domain::function::Function;
+use domain::record::{Attempted, Record, Settled};
+use domain::trigger::Trigger;
+use protocol::registry_feed::RegistryView;
+use telemetry::trace;
+
+use crate::compose::{Call, compose, shown_headers, unsent};
+use crate::metrics;
+use crate::outbound::endpoint_client::EndpointClient;
+
+/// A delivery may be decided by a revision this worker has not heard of yet: it waits this long.
+const REVISION_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Makes attempts. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Deliverer {
+    pub registry: RegistryView,
+    pub client: EndpointClient,
+    /// This worker's name, kept with each attempt.
+    pub worker: Arc<str>,
+}
+
+/// What an attempt came to, ready to be made durable.
+#[derive(Debug)]
+pub struct Settlement {
+    pub record: Record,
+    /// The next try, when there is one.
+    pub waiting: Option<Waiting>,
+}
+
+impl Deliverer {
+    /// Brings one event to one target, once.
+    pub async fn deliver(&self, event: &Event, target: &Target) -> Settlement {
+        if self.registry.read().revision < target.revision {
+            // In time or not: what is known then decides.
+            let _is_there: bool = self
+                .registry
+                .reaches(target.revision, REVISION_WAIT_MAX)
+                .await;
+        }
+        let (function, trigger) = {
+            let registry = self.registry.read();
+            let function = registry.function(&event.project, &target.function).cloned();
+            (
+                function,
+                registry.trigger(&event.project, &target.trigger).cloned(),
+            )
+        };
+        match (function, trigger) {
+            (Some(function), Some(trigger)) => {
+                self.attempt(event, target, &function, &trigger).await
+            }
+            (None, _) => cancelled(event, target, "function_deleted"),
+            (Some(_), None) => cancelled(event, target, "trigger_deleted"),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        event: &Event,
+        target: &Target,
+        function: &Function,
+        trigger: &Trigger,
+    ) -> Settlement {
+        let started_at = Timestamp::now();
+        let traceparent = trace::outgoing(event.traceparent.as_deref());
+        let call = Call {
+            event,
+            target,
+            function,
+            trigger,
+            traceparent: Some(&traceparent),
+            now: started_at,
+        };
+        let (response, headers, request_bytes) = match compose(&call) {
+            Ok(request) => {
+                let headers = shown_headers(&request);
+                let bytes = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
+                (self.client.send(request).await, headers, bytes)
+            }
+            Err(outcome) => (unsent(outcome), Vec::new(), 0),
+        };
+        metrics::attempted(&response);
+        let ended_at = started_at
+            .saturating_add(response.duration)
+            .unwrap_or(started_at);
+        let step = next_step(
+            &trigger.retry,
+            &response.outcome,
+            target.next_attempt,
+            ended_at,
+            random(),
+        );
+        let (error_class, error) = failure(&response.outcome);
+        let (status, remark, next_attempt_at) = match step {
+            Step::Finish => (Status::Processed, None, None),
+            Step::RetryAt(due_at) => (Status::Staged, None, Some(due_at)),
+            Step::GiveUp(reason) => (Status::Failed, Some(reason.remark().to_owned()), None),
+        };
+        let attempted = Attempted {
+            project: event.project.clone(),
+            event: event.eid,
+            delivery: target.delivery,
+            trigger: target.trigger.clone(),
+            function: target.function.clone(),
+            number: target.next_attempt,
+            generation: target.generation,
+            started_at,
+            duration: response.duration,
+            url: function.url.to_string(),
+            response_status: response.status,
+            error_class,
+            error,
+            request_headers: headers,
+            request_bytes,
+            response_headers: response.headers,
+            response_body: response.body,
+            is_response_truncated: response.truncated,
+            worker: self.worker.to_string(),
+            traceparent: Some(traceparent),
+            status,
+            remark,
+            next_attempt_at,
+        };
+        metrics::settled(status);
+        Settlement {
+            record: Record::Attempted(Box::new(attempted)),
+            waiting: next_attempt_at.map(|due_at| next_try(event, target, ended_at, due_at)),
+        }
+    }
+}
+
+fn next_try(event: &Event, target: &Target, since: Timestamp, due_at: Timestamp) -> Waiting {
+    let mut target = target.clone();
+    target.next_attempt = target.next_attempt.saturating_add(1);
+    Waiting {
+        event: event.clone(),
+        target,
+        reason: WaitReason::Retry,
+        since,
+        due_at,
+    }
+}
+
+fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlement {
+    metrics::settled(Status::Cancel);
+    let settled = Settled {
+        project: event.project.clone(),
+        event: event.eid,
+        delivery: target.delivery,
+        trigger: target.trigger.clone(),
+        function: target.function.clone(),
+        generation: target.generation,
+        status: Status::Cancel,
+        remark: remark.to_owned(),
+        at: Timestamp::now(),
+    };
+    Settlement {
+        record: Record::Settled(settled),
+        waiting: None,
+    }
+}
+
+fn failure(outcome: &Outcome) -> (Option<ErrorClass>, Option<String>) {
+    match outcome {
+        Outcome::Answered { status: 200..=299 } => (None, None),
+        Outcome::Answered { status } => (
+            Some(ErrorClass::Status),
+            Some(format!("the endpoint answered {status}")),
+        ),
+        Outcome::Unreachable { class, message } | Outcome::Impossible { class, message } => {
+            (Some(*class), Some(message.clone()))
+        }
+    }
+}
+
+/// Between 0 and 1; only spreads waits, so it need not be unguessable.
+fn random() -> f64 {
+    let bits = uuid::Uuid::new_v4().as_u128();
+    f64::from(u32::try_from(bits & 0xffff_ffff).unwrap_or(0)) / f64::from(u32::MAX)
+}

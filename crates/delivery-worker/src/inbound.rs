@@ -1,0 +1,4 @@
+//! What comes in: deliveries from the shards this worker serves, and calls by gRPC.
+
+pub mod grpc;
+pub mod shards;

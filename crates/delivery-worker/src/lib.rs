@@ -1,0 +1,27 @@
+//! A delivery arrives: the endpoint is called and the outcome reported.
+//!
+//! Each delivery shard is served by one worker at a time ([`inbound::shards`]). A message carries
+//! many deliveries; each becomes one request ([`deliver`]), whose outcome decides what follows
+//! ([`settle`]): every attempt is recorded, and what must be tried again goes to the waiting room.
+//! A message is acknowledged when all of its deliveries are settled and that is durable.
+//!
+//! **Invariant:** a delivery leaves the queue only after its attempt and, where there is one, its
+//! next try are confirmed by the broker.
+
+pub mod config;
+pub mod service;
+
+pub mod inbound;
+
+pub mod compose;
+pub mod deliver;
+pub mod settle;
+
+pub mod recent;
+
+pub mod outbound;
+
+mod metrics;
+
+pub use config::Config;
+pub use service::{Parts, SERVED, Service, Settings, build, start};

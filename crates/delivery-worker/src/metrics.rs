@@ -1,0 +1,78 @@
+//! Every metric of the delivery-worker and its meaning.
+
+use domain::delivery::{ErrorClass, Outcome, Status};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+use crate::outbound::endpoint_client::EndpointResponse;
+
+const ATTEMPTS: &str = "tripline_delivery_attempts_total";
+const ATTEMPT_DURATION: &str = "tripline_delivery_attempt_duration_seconds";
+const SETTLED: &str = "tripline_deliveries_settled_total";
+const IN_FLIGHT: &str = "tripline_delivery_requests_in_flight";
+const REPEATS_SPARED: &str = "tripline_delivery_repeats_spared_total";
+const UNREADABLE: &str = "tripline_delivery_messages_unreadable_total";
+const SHARDS: &str = "tripline_delivery_shards_served";
+
+/// Says what each metric means; once per process.
+pub(crate) fn describe() {
+    describe_counter!(ATTEMPTS, "Requests sent to endpoints, by outcome.");
+    describe_histogram!(
+        ATTEMPT_DURATION,
+        Unit::Seconds,
+        "From connecting to the answer's last byte."
+    );
+    describe_counter!(
+        SETTLED,
+        "What deliveries came to after an attempt, by status."
+    );
+    describe_gauge!(IN_FLIGHT, "Requests under way at this moment.");
+    describe_counter!(
+        REPEATS_SPARED,
+        "Deliveries given again that had been finished just before."
+    );
+    describe_counter!(
+        UNREADABLE,
+        "Messages set aside because they could not be read."
+    );
+    describe_gauge!(SHARDS, "Delivery shards this worker consumes from.");
+}
+
+pub(crate) fn attempted(response: &EndpointResponse) {
+    let outcome = match &response.outcome {
+        Outcome::Answered { status: 200..=299 } => "accepted",
+        Outcome::Answered { .. } => ErrorClass::Status.as_str(),
+        Outcome::Unreachable { class, .. } | Outcome::Impossible { class, .. } => class.as_str(),
+    };
+    counter!(ATTEMPTS, "outcome" => outcome).increment(1);
+    histogram!(ATTEMPT_DURATION).record(response.duration);
+}
+
+pub(crate) fn settled(status: Status) {
+    counter!(SETTLED, "status" => status.as_str()).increment(1);
+}
+
+pub(crate) fn request_began() {
+    gauge!(IN_FLIGHT).increment(1);
+}
+
+pub(crate) fn request_ended() {
+    gauge!(IN_FLIGHT).decrement(1);
+}
+
+pub(crate) fn repeat_spared() {
+    counter!(REPEATS_SPARED).increment(1);
+}
+
+pub(crate) fn message_unreadable() {
+    counter!(UNREADABLE).increment(1);
+}
+
+pub(crate) fn shard_taken() {
+    gauge!(SHARDS).increment(1);
+}
+
+pub(crate) fn shard_left() {
+    gauge!(SHARDS).decrement(1);
+}

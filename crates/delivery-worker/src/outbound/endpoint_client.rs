@@ -1,0 +1,246 @@
+//! The only client that calls endpoints: bounded in time and size, and never into our own network.
+
+mod answer;
+mod connector;
+mod fault;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use domain::address::EgressPolicy;
+use domain::delivery::{ErrorClass, Outcome};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http_body_util::Full;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+
+use self::answer::Answer;
+use self::connector::{GuardedConnector, WatchedConnector, was_dropped_while_kept};
+use super::resolver::Resolver;
+
+/// The head of an answer may take this much memory, and this many fields.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const HEAD_FIELDS_MAX: usize = 100;
+
+/// What is kept of a body is small, so an HTTP/2 endpoint need not be let far ahead.
+const HTTP2_WINDOW_BYTES: u32 = 128 * 1024;
+
+/// An HTTP/2 connection that died without a word is found out by this ping.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+
+type Connector = WatchedConnector<HttpsConnector<GuardedConnector>>;
+type HttpClient = Client<Connector, Full<Bytes>>;
+
+/// How endpoints are called.
+#[derive(Debug, Clone)]
+pub struct EndpointClientConfig {
+    pub egress: EgressPolicy,
+    /// For name, connection and handshake together.
+    pub connect_timeout: Duration,
+    /// As much of an answer's body is kept for the log; the rest is not read.
+    pub response_body_bytes_max: usize,
+    /// Connections kept open to one host; as many as requests may run there at once.
+    pub idle_per_host_max: usize,
+    pub idle_timeout: Duration,
+    /// Whom to trust for `https`.
+    pub trust: TlsTrust,
+}
+
+impl Default for EndpointClientConfig {
+    fn default() -> Self {
+        Self {
+            egress: EgressPolicy::default(),
+            connect_timeout: Duration::from_secs(5),
+            response_body_bytes_max: 64 * 1024,
+            idle_per_host_max: 32,
+            idle_timeout: Duration::from_secs(30),
+            trust: TlsTrust::System,
+        }
+    }
+}
+
+/// Whose certificates are believed.
+#[derive(Debug, Clone, Default)]
+pub enum TlsTrust {
+    /// The machine's own list of authorities.
+    #[default]
+    System,
+    /// These authorities and no others.
+    Only(Vec<CertificateDer<'static>>),
+}
+
+/// Why no client can be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("set up the name resolver")]
+    Resolver(#[source] hickory_resolver::net::NetError),
+    #[error("set up TLS")]
+    Tls(#[source] rustls::Error),
+}
+
+/// One request to an endpoint; always a POST.
+#[derive(Debug, Clone)]
+pub struct EndpointRequest {
+    /// Absolute, with the scheme http or https.
+    pub uri: Uri,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
+    /// For everything up to the last byte of the answer.
+    pub timeout: Duration,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointResponse {
+    pub outcome: Outcome,
+    /// Also known when the answer broke off after its head.
+    pub status: Option<u16>,
+    /// As many as the log keeps; values that are no text have their odd bytes replaced.
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+    /// Whether the endpoint had more to say than is kept.
+    pub truncated: bool,
+    pub duration: Duration,
+}
+
+/// Calls endpoints over kept connections. Clones share them.
+#[derive(Debug, Clone)]
+pub struct EndpointClient {
+    pooled: HttpClient,
+    /// Opens a connection for every request: for what a kept connection swallowed.
+    fresh: HttpClient,
+    response_body_bytes_max: usize,
+}
+
+impl EndpointClient {
+    /// Has to be called within a runtime.
+    ///
+    /// # Errors
+    /// The machine's settings for names or TLS cannot be used.
+    pub fn new(config: EndpointClientConfig) -> Result<Self, Error> {
+        let resolver = Resolver::new(config.egress).map_err(Error::Resolver)?;
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls_config(config.trust).map_err(Error::Tls)?)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(GuardedConnector::new(resolver));
+        let connector = WatchedConnector::new(https, config.connect_timeout);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(config.idle_timeout)
+            .pool_max_idle_per_host(config.idle_per_host_max)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .http1_max_headers(HEAD_FIELDS_MAX)
+            .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+            .http2_initial_stream_window_size(HTTP2_WINDOW_BYTES)
+            .http2_keep_alive_interval(HTTP2_PING_INTERVAL);
+        let pooled = builder.build(connector.clone());
+        let fresh = builder.pool_max_idle_per_host(0).build(connector);
+        let response_body_bytes_max = config.response_body_bytes_max;
+        Ok(Self {
+            pooled,
+            fresh,
+            response_body_bytes_max,
+        })
+    }
+
+    /// Sends one request and reads the answer, as far as it is kept. Redirects are not followed.
+    pub async fn send(&self, request: EndpointRequest) -> EndpointResponse {
+        let started = Instant::now();
+        let mut answer = Answer::default();
+        let exchange = tokio::time::timeout(request.timeout, self.exchange(&request, &mut answer));
+        let outcome = match exchange.await {
+            Ok(Ok(status)) => Outcome::Answered { status },
+            Ok(Err(outcome)) => outcome,
+            Err(_elapsed) => Outcome::Unreachable {
+                class: ErrorClass::Timeout,
+                message: format!("no whole answer within {:?}", request.timeout),
+            },
+        };
+        answer.into_response(outcome, started.elapsed())
+    }
+
+    async fn exchange(
+        &self,
+        request: &EndpointRequest,
+        answer: &mut Answer,
+    ) -> Result<u16, Outcome> {
+        if !is_callable(&request.uri) {
+            return Err(Outcome::Impossible {
+                class: ErrorClass::Render,
+                message: "the URL is not an absolute http or https URL".to_owned(),
+            });
+        }
+        let sent = self.pooled.request(http_request(request)).await;
+        let response = match sent {
+            // Servers close kept connections when they please; a request that meets this has
+            // most likely not been seen, and says nothing about the endpoint.
+            Err(error) if was_dropped_while_kept(&error) => {
+                self.fresh.request(http_request(request)).await
+            }
+            sent => sent,
+        };
+        let (head, body) = response
+            .map_err(|error| fault::outcome_of_send(&error))?
+            .into_parts();
+        connector::mark_kept(&head.extensions);
+        answer.take_head(&head);
+        answer
+            .read_body(body, self.response_body_bytes_max)
+            .await
+            .map_err(|error| fault::outcome_of_body(&error))?;
+        Ok(head.status.as_u16())
+    }
+}
+
+fn is_callable(uri: &Uri) -> bool {
+    matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+}
+
+/// Built anew for a second try: names and values are shared, not copied.
+fn http_request(request: &EndpointRequest) -> Request<Full<Bytes>> {
+    let mut headers = HeaderMap::with_capacity(request.headers.len() + 2);
+    for (name, value) in &request.headers {
+        headers.append(name, value.clone());
+    }
+    let mut built = Request::new(Full::new(request.body.clone()));
+    *built.method_mut() = Method::POST;
+    *built.uri_mut() = request.uri.clone();
+    *built.headers_mut() = headers;
+    built
+}
+
+fn tls_config(trust: TlsTrust) -> Result<ClientConfig, rustls::Error> {
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let builder = || {
+        ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()
+    };
+    let with_roots = match trust {
+        TlsTrust::System => match builder()?.with_native_roots() {
+            Ok(with_roots) => with_roots,
+            Err(error) => {
+                warn_of_missing_roots(&error);
+                builder()?.with_root_certificates(RootCertStore::empty())
+            }
+        },
+        TlsTrust::Only(certificates) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates {
+                roots.add(certificate)?;
+            }
+            builder()?.with_root_certificates(roots)
+        }
+    };
+    Ok(with_roots.with_no_client_auth())
+}
+
+/// Not a reason to stop: endpoints by plain http can still be called.
+fn warn_of_missing_roots(error: &io::Error) {
+    tracing::warn!(%error, "no certificate authorities found: no https endpoint will be trusted");
+}

@@ -1,0 +1,243 @@
+//! Opening connections to vetted addresses only, and noticing when a kept one was dropped.
+
+use std::future::{Ready, ready};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+use http::{Extensions, Uri};
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tower::Service;
+
+use crate::outbound::resolver::Resolver;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// No connection within the time allowed for name, connection and handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no connection within {0:?}")]
+pub(super) struct ConnectTimeout(Duration);
+
+/// Resolves and checks a host, then dials exactly the addresses that were checked.
+#[derive(Debug, Clone)]
+pub(super) struct GuardedConnector {
+    resolver: Arc<Resolver>,
+}
+
+impl GuardedConnector {
+    pub(super) fn new(resolver: Resolver) -> Self {
+        Self {
+            resolver: Arc::new(resolver),
+        }
+    }
+}
+
+impl Service<Uri> for GuardedConnector {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let resolver = Arc::clone(&self.resolver);
+        async move {
+            let is_https = uri.scheme_str() == Some("https");
+            let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+            let host = uri.host().unwrap_or_default();
+            let addresses = resolver.resolve(host, port).await?;
+            let mut dialler = HttpConnector::new_with_resolver(Vetted(addresses.into()));
+            dialler.enforce_http(false);
+            dialler.set_nodelay(true);
+            Ok(dialler.call(uri).await?)
+        }
+        .boxed()
+    }
+}
+
+/// Answers every question with the addresses that were checked: nothing is looked up twice.
+#[derive(Debug, Clone)]
+struct Vetted(Arc<[IpAddr]>);
+
+impl Service<Name> for Vetted {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _name: Name) -> Self::Future {
+        // The connector fills in the URL's port where there is none.
+        let addresses: Vec<_> = self
+            .0
+            .iter()
+            .map(|address| SocketAddr::new(*address, 0))
+            .collect();
+        ready(Ok(addresses.into_iter()))
+    }
+}
+
+/// Bounds how long a connection may take, and watches what passes over it, above TLS.
+#[derive(Debug, Clone)]
+pub(super) struct WatchedConnector<C> {
+    inner: C,
+    timeout: Duration,
+}
+
+impl<C> WatchedConnector<C> {
+    pub(super) fn new(inner: C, timeout: Duration) -> Self {
+        Self { inner, timeout }
+    }
+}
+
+impl<C> Service<Uri> for WatchedConnector<C>
+where
+    C: Service<Uri, Error = BoxError>,
+    C::Response: Connection,
+    C::Future: Send + 'static,
+{
+    type Response = TokioIo<WatchedStream<C::Response>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.inner.call(uri);
+        let timeout = self.timeout;
+        async move {
+            let stream = tokio::time::timeout(timeout, connecting)
+                .await
+                .map_err(|_elapsed| ConnectTimeout(timeout))??;
+            let is_http2 = stream.connected().is_negotiated_h2();
+            let usage = Arc::new(Usage::new(is_http2));
+            Ok(TokioIo::new(WatchedStream {
+                stream: TokioIo::new(stream),
+                usage,
+            }))
+        }
+        .boxed()
+    }
+}
+
+/// What a connection has been used for.
+#[derive(Debug)]
+struct Usage {
+    /// Many requests share an HTTP/2 connection, so its bytes cannot be told apart.
+    is_http2: bool,
+    /// An answer has come over it before.
+    is_kept: AtomicBool,
+    /// Bytes were written and none have come back since.
+    awaits_answer: AtomicBool,
+}
+
+impl Usage {
+    const fn new(is_http2: bool) -> Self {
+        Self {
+            is_http2,
+            is_kept: AtomicBool::new(false),
+            awaits_answer: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Remembers that an answer came over the connection that gave these extensions.
+pub(super) fn mark_kept(extensions: &Extensions) {
+    if let Some(usage) = extensions.get::<Arc<Usage>>() {
+        usage.is_kept.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether a request failed because a kept connection was closed before the answer's first byte.
+pub(super) fn was_dropped_while_kept(error: &hyper_util::client::legacy::Error) -> bool {
+    let Some(connected) = error.connect_info() else {
+        return false;
+    };
+    let mut extensions = Extensions::new();
+    connected.get_extras(&mut extensions);
+    let Some(usage) = extensions.get::<Arc<Usage>>() else {
+        return false;
+    };
+    usage.is_kept.load(Ordering::Relaxed)
+        && (usage.awaits_answer.load(Ordering::Relaxed) || usage.is_http2)
+        && super::fault::is_connection_lost(error)
+}
+
+/// A connection that tells [`Usage`] what passes over it.
+#[derive(Debug)]
+pub(super) struct WatchedStream<S> {
+    stream: TokioIo<S>,
+    usage: Arc<Usage>,
+}
+
+impl<S: Connection> Connection for WatchedStream<S> {
+    fn connected(&self) -> Connected {
+        self.stream
+            .inner()
+            .connected()
+            .extra(Arc::clone(&self.usage))
+    }
+}
+
+impl<S: Read + Unpin> AsyncRead for WatchedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let filled_before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > filled_before {
+            self.usage.awaits_answer.store(false, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl<S: Write + Unpin> AsyncWrite for WatchedStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.usage.awaits_answer.store(true, Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.usage.awaits_answer.store(true, Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    }
+}

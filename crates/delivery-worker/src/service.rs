@@ -1,0 +1,200 @@
+//! Wires the delivery-worker together, inside one process with others or in one of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use broker::{BatchLimits, Batcher, Broker, Encoding, Queue, RabbitMq};
+use coordination::{Membership, RedisCoordination};
+use domain::address::EgressPolicy;
+use lifecycle::{Health, Tasks};
+use process::server::{self, Surface};
+use protocol::access;
+use protocol::delivery::v1::delivery_service_server::DeliveryServiceServer;
+use protocol::registry_feed::{self, Interest, RegistryView};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::deliver::Deliverer;
+use crate::inbound::grpc::Deliveries;
+use crate::inbound::shards::Shards;
+use crate::metrics;
+use crate::outbound::endpoint_client::{EndpointClient, EndpointClientConfig};
+use crate::recent::Recent;
+use crate::settle::Settler;
+
+/// Full names of the gRPC services.
+pub const SERVED: &[&str] = &["tripline.delivery.v1.DeliveryService"];
+
+/// What the worker needs of the world.
+#[derive(Debug)]
+pub struct Parts {
+    pub broker: Arc<dyn Broker>,
+    pub membership: Arc<dyn Membership>,
+    /// Functions, triggers, projects and keys.
+    pub registry: RegistryView,
+    pub health: Health,
+    pub keys_required: bool,
+    /// Whether functions on this machine may be called.
+    pub allow_loopback: bool,
+    /// This worker's name, kept with each attempt; no two may share it.
+    pub worker: String,
+}
+
+/// A worker whose loops run.
+#[derive(Debug)]
+pub struct Service {
+    deliveries: Deliveries,
+}
+
+/// Wires the worker and starts its loops.
+///
+/// # Errors
+/// When a setting cannot be used.
+pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Service> {
+    metrics::describe();
+    let egress = EgressPolicy::parse(&config.egress.allow, parts.allow_loopback)
+        .context("read delivery_worker.egress.allow")?;
+    let client = EndpointClient::new(EndpointClientConfig {
+        egress,
+        connect_timeout: config.connect_timeout.into(),
+        idle_per_host_max: config.idle_per_host_max.into(),
+        ..EndpointClientConfig::default()
+    })
+    .context("set up the client for endpoints")?;
+    let deliverer = Deliverer {
+        registry: parts.registry.clone(),
+        client,
+        worker: parts.worker.as_str().into(),
+    };
+    let publisher = parts.broker.publisher();
+    let settler = Settler {
+        records: Batcher::start(
+            Arc::clone(&publisher),
+            Queue::Records,
+            Encoding::of_envelope(),
+            BatchLimits::default(),
+            tasks,
+        ),
+        waiting: Batcher::start(
+            publisher,
+            Queue::Waiting,
+            Encoding::of_envelope(),
+            BatchLimits::default(),
+            tasks,
+        ),
+    };
+    let shards = Shards {
+        broker: parts.broker,
+        deliverer: deliverer.clone(),
+        settler,
+        recent: Recent::default(),
+        requests: Arc::new(Semaphore::new(config.in_flight_max.into())),
+        messages_in_hand_max: config.messages_in_hand_max,
+    };
+    let (registry, check) = (parts.registry, parts.health.register("registry"));
+    let (membership, worker, own_tasks) = (parts.membership, parts.worker, tasks.clone());
+    tasks.spawn("wait for the registry", async move {
+        // Without functions and triggers every delivery would look as if its trigger was deleted.
+        let mut changes = registry.changes();
+        tokio::select! {
+            () = own_tasks.stopping() => return Ok(()),
+            _filled = changes.wait_for(Option::is_some) => {}
+        }
+        check.ready();
+        shards.start(membership, worker, &own_tasks);
+        Ok(())
+    });
+    Ok(Service {
+        deliveries: Deliveries {
+            deliverer,
+            keys_required: parts.keys_required,
+        },
+    })
+}
+
+impl Service {
+    pub fn grpc(&self, routes: Routes) -> Routes {
+        routes.add_service(DeliveryServiceServer::new(self.deliveries.clone()))
+    }
+
+    /// The worker has no HTTP interface of its own.
+    #[expect(clippy::unused_self, reason = "every service is asked in the same way")]
+    pub fn http(&self) -> Router {
+        Router::new()
+    }
+}
+
+/// The document a worker of its own reads.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub telemetry: telemetry::Config,
+    pub broker: broker::Config,
+    pub coordination: coordination::Config,
+    pub access: access::Config,
+    pub registry: registry_feed::Config,
+    pub delivery_worker: Config,
+}
+
+/// Runs a worker in a process of its own: connects, wires, and serves until the tasks stop.
+///
+/// # Errors
+/// When a setting cannot be used or the address cannot be listened on. What is away is waited for.
+pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
+    let health = Health::following(tasks);
+    let broker = RabbitMq::start(&settings.broker, tasks, &health).context("set up the broker")?;
+    let coordination =
+        RedisCoordination::new(&settings.coordination).context("set up coordination")?;
+    let registry = RegistryView::default();
+    let channel = settings
+        .registry
+        .channel()
+        .context("read registry.server")?;
+    let token = settings.registry.token_text();
+    let (feed, stopping) = (registry.clone(), tasks.stopping());
+    tasks.spawn("registry feed", async move {
+        tokio::select! {
+            () = stopping => {}
+            () = registry_feed::follow(channel, token, Interest::Everything, feed) => {}
+        }
+        Ok(())
+    });
+    let parts = Parts {
+        broker: Arc::new(broker),
+        membership: Arc::new(coordination),
+        registry,
+        health: health.clone(),
+        keys_required: settings.access.keys_required,
+        allow_loopback: false,
+        worker: server::instance_name(),
+    };
+    let config = settings.delivery_worker;
+    let service = build(&config, parts, tasks)?;
+    let surface = Surface {
+        routes: service.grpc(Routes::default()),
+        served: SERVED.to_vec(),
+        http: service.http(),
+    };
+    let router = server::router(surface, &health, tasks)?;
+    let listener = server::listen(config.listen, "delivery_worker.listen").await?;
+    lifecycle::server::serve(listener, router, tasks);
+    Ok(())
+}
+
+impl process::Settings for Settings {
+    fn telemetry(&self) -> &telemetry::Config {
+        &self.telemetry
+    }
+
+    fn grace_period(&self) -> Duration {
+        self.delivery_worker.grace_period.into()
+    }
+
+    fn check(&self, faults: &mut settings::Faults) {
+        self.delivery_worker.check(faults);
+    }
+}

@@ -1,0 +1,269 @@
+//! A delivery and its attempts: what is sent where, and what became of it.
+
+use jiff::Timestamp;
+
+use crate::event::Event;
+use crate::id::DeliveryId;
+use crate::name::{FunctionName, TriggerName};
+use crate::pattern::Captures;
+use crate::retry::RetryPolicy;
+
+/// One delivery on its way: which trigger's function, and how far it has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    pub delivery: DeliveryId,
+    pub trigger: TriggerName,
+    pub function: FunctionName,
+    /// What the trigger's patterns captured from type and subject.
+    pub captures: Captures,
+    /// The number the next attempt will have, from 1.
+    pub next_attempt: u32,
+    /// Raised by a redrive; the delivery's id stays.
+    pub generation: u32,
+    /// The registry's revision that decided for this delivery.
+    pub revision: u64,
+}
+
+/// An event with the deliveries it is owed in one shard; they share its payload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Consignment {
+    pub event: Event,
+    pub targets: Vec<Target>,
+}
+
+/// A delivery that must wait outside the broker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    pub event: Event,
+    pub target: Target,
+    pub reason: WaitReason,
+    pub since: Timestamp,
+    pub due_at: Timestamp,
+}
+
+/// Why a delivery is in the waiting room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WaitReason {
+    /// The last attempt failed and another is due later.
+    Retry,
+}
+
+impl WaitReason {
+    pub const ALL: [Self; 1] = [Self::Retry];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// A delivery's state as people see it; Space Cloud's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// Announced by a source whose operation has not finished yet.
+    Intent,
+    /// To be delivered, or to be tried again at `next_attempt_at`.
+    Staged,
+    /// The endpoint accepted it.
+    Processed,
+    /// Given up after the last attempt, or never possible.
+    Failed,
+    /// Ended without being sent; the remark says why.
+    Cancel,
+}
+
+impl Status {
+    pub const ALL: [Self; 5] =
+        [Self::Intent, Self::Staged, Self::Processed, Self::Failed, Self::Cancel];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Staged => "staged",
+            Self::Processed => "processed",
+            Self::Failed => "failed",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Processed | Self::Failed | Self::Cancel => true,
+            Self::Intent | Self::Staged => false,
+        }
+    }
+}
+
+/// What one attempt came to, before any rule looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The endpoint answered with this status.
+    Answered { status: u16 },
+    /// Nothing usable came back.
+    Unreachable { class: ErrorClass, message: String },
+    /// This can never work; no attempt will.
+    Impossible { class: ErrorClass, message: String },
+}
+
+/// Kinds of failure, as shown in logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// The endpoint answered with something other than 2xx.
+    Status,
+    /// The name could not be resolved.
+    Dns,
+    /// The connection was refused or reset.
+    Connect,
+    /// The certificate or handshake failed.
+    Tls,
+    /// No whole answer within the time allowed.
+    Timeout,
+    /// The answer broke off or was not HTTP.
+    Protocol,
+    /// The address may not be called from here.
+    Egress,
+    /// The request could not be made from the event.
+    Render,
+    /// The request would be larger than the receiver's format allows.
+    TooLarge,
+}
+
+impl ErrorClass {
+    pub const ALL: [Self; 9] = [
+        Self::Status,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Egress,
+        Self::Render,
+        Self::TooLarge,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Egress => "egress",
+            Self::Render => "render",
+            Self::TooLarge => "too_large",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == text)
+    }
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Accepted: the delivery is processed.
+    Finish,
+    /// Try again at this time.
+    RetryAt(Timestamp),
+    /// Give up: the delivery has failed.
+    GiveUp(GiveUpReason),
+}
+
+/// Why a delivery is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveUpReason {
+    /// As many attempts as the policy allows.
+    AttemptsUsedUp,
+    /// It could never work.
+    Impossible,
+}
+
+impl GiveUpReason {
+    /// The remark shown beside the status.
+    pub const fn remark(self) -> &'static str {
+        match self {
+            Self::AttemptsUsedUp => "attempts used up",
+            Self::Impossible => "can never work",
+        }
+    }
+}
+
+/// Decides what follows an attempt: the one place that turns an outcome into a fate.
+///
+/// `attempt` is the number of the attempt just made, from 1; `random` in `0.0..1.0` spreads waits.
+pub fn next_step(
+    policy: &RetryPolicy,
+    outcome: &Outcome,
+    attempt: u32,
+    ended_at: Timestamp,
+    random: f64,
+) -> Step {
+    match outcome {
+        Outcome::Answered { status: 200..=299 } => Step::Finish,
+        Outcome::Impossible { .. } => Step::GiveUp(GiveUpReason::Impossible),
+        Outcome::Answered { .. } | Outcome::Unreachable { .. } => {
+            match policy.wait_after(attempt, random) {
+                Some(wait) => Step::RetryAt(ended_at.saturating_add(wait).unwrap_or(Timestamp::MAX)),
+                None => Step::GiveUp(GiveUpReason::AttemptsUsedUp),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn step(outcome: &Outcome, attempt: u32) -> Step {
+        next_step(&RetryPolicy::default(), outcome, attempt, Timestamp::UNIX_EPOCH, 0.5)
+    }
+
+    #[test]
+    fn only_2xx_finishes_a_delivery() {
+        for status in [200, 201, 204, 299] {
+            assert_eq!(step(&Outcome::Answered { status }, 1), Step::Finish);
+        }
+        let five_seconds_on = Timestamp::UNIX_EPOCH + Duration::from_secs(5);
+        for status in [100, 199, 301, 302, 304, 400, 404, 410, 429, 500, 503] {
+            assert_eq!(step(&Outcome::Answered { status }, 1), Step::RetryAt(five_seconds_on));
+        }
+    }
+
+    #[test]
+    fn three_retries_make_four_attempts() {
+        let refused = Outcome::Answered { status: 500 };
+        assert!(matches!(step(&refused, 3), Step::RetryAt(_)));
+        assert_eq!(step(&refused, 4), Step::GiveUp(GiveUpReason::AttemptsUsedUp));
+    }
+
+    #[test]
+    fn what_can_never_work_is_not_tried_again() {
+        let outcome =
+            Outcome::Impossible { class: ErrorClass::Egress, message: "refused".to_owned() };
+        assert_eq!(step(&outcome, 1), Step::GiveUp(GiveUpReason::Impossible));
+    }
+
+    #[test]
+    fn names_of_states_read_back() {
+        for status in Status::ALL {
+            assert_eq!(Status::parse(status.as_str()), Some(status));
+        }
+        for class in ErrorClass::ALL {
+            assert_eq!(ErrorClass::parse(class.as_str()), Some(class));
+        }
+        assert_eq!(WaitReason::parse("retry"), Some(WaitReason::Retry));
+    }
+}

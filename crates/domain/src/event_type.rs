@@ -1,0 +1,332 @@
+//! Names of event types: the built-in ones with their numbers and aliases, and clients' own.
+
+mod catalogue;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+use std::sync::{Arc, LazyLock};
+
+pub use catalogue::{BuiltIn, CATALOGUE};
+
+use crate::pattern::{Captures, PatternError, TypePattern};
+
+/// A client's own type may be this long.
+pub const TYPE_BYTES_MAX: usize = 128;
+
+/// Types that begin so are the system's own, or Space Cloud's names for them.
+const RESERVED_PREFIXES: [&str; 2] = ["dlq_", "system."];
+
+/// What is wrong with a type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} is not an event type: {fault}")]
+pub struct TypeError {
+    /// The text as given, cut to a length that can be shown.
+    pub value: String,
+    pub fault: TypeFault,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TypeFault {
+    #[error("it is empty")]
+    Empty,
+    #[error("it is longer than {TYPE_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("{0:?} is not allowed in it")]
+    Character(char),
+    #[error("only digits would read as a number")]
+    AllDigits,
+    #[error("names beginning with {0:?} are the system's own")]
+    Reserved(&'static str),
+    #[error("no type has this number")]
+    UnknownNumber,
+}
+
+impl TypeError {
+    fn new(value: &str, fault: TypeFault) -> Self {
+        let end = value.floor_char_boundary(TYPE_BYTES_MAX);
+        Self {
+            value: value.get(..end).unwrap_or_default().to_owned(),
+            fault,
+        }
+    }
+
+    /// What would have been right, for the error's `allowed`.
+    pub fn allowed(&self) -> String {
+        match self.fault {
+            TypeFault::UnknownNumber => format!("one of {}", known_numbers()),
+            TypeFault::Empty
+            | TypeFault::TooLong
+            | TypeFault::Character(_)
+            | TypeFault::AllDigits
+            | TypeFault::Reserved(_) => format!(
+                "a built-in type or its alias, or 1 to {TYPE_BYTES_MAX} of A-Z a-z 0-9 . _ : - \
+                 with at least one that is no digit, not beginning with `dlq_` or `system.`"
+            ),
+        }
+    }
+}
+
+/// An event's type by its canonical name.
+#[derive(Clone)]
+pub struct EventType(Name);
+
+#[derive(Clone)]
+enum Name {
+    BuiltIn(&'static BuiltIn),
+    Custom(Arc<str>),
+}
+
+impl EventType {
+    /// A built-in type by its name or an alias, or else a client's own.
+    pub fn parse(text: &str) -> Result<Self, TypeError> {
+        if let Some(built_in) = BY_NAME.get(text) {
+            return Ok(Self(Name::BuiltIn(built_in)));
+        }
+        match fault_of_custom(text) {
+            Some(fault) => Err(TypeError::new(text, fault)),
+            None => Ok(Self(Name::Custom(text.into()))),
+        }
+    }
+
+    /// A built-in type by its number.
+    pub fn from_number(number: u32) -> Option<Self> {
+        let built_in = CATALOGUE
+            .iter()
+            .find(|built_in| built_in.number == number)?;
+        Some(Self(Name::BuiltIn(built_in)))
+    }
+
+    /// The canonical name.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Name::BuiltIn(built_in) => built_in.name,
+            Name::Custom(name) => name,
+        }
+    }
+
+    pub fn number(&self) -> Option<u32> {
+        self.built_in().map(|built_in| built_in.number)
+    }
+
+    /// schmuckli's `_event_name`; only its five types have one.
+    pub fn schmuckli_name(&self) -> Option<&'static str> {
+        self.built_in()?.schmuckli_name
+    }
+
+    /// The upper-case name a type is known by: schmuckli's, else its first alias.
+    pub fn event_name(&self) -> Option<&'static str> {
+        let built_in = self.built_in()?;
+        built_in
+            .schmuckli_name
+            .or_else(|| built_in.aliases.first().copied())
+    }
+
+    pub fn is_built_in(&self) -> bool {
+        self.built_in().is_some()
+    }
+
+    fn built_in(&self) -> Option<&'static BuiltIn> {
+        match &self.0 {
+            Name::BuiltIn(built_in) => Some(built_in),
+            Name::Custom(_) => None,
+        }
+    }
+}
+
+impl FromStr for EventType {
+    type Err = TypeError;
+
+    fn from_str(text: &str) -> Result<Self, TypeError> {
+        Self::parse(text)
+    }
+}
+
+impl PartialEq for EventType {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for EventType {}
+
+impl Hash for EventType {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl PartialOrd for EventType {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for EventType {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for EventType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", self.as_str())
+    }
+}
+
+static BY_NAME: LazyLock<HashMap<&'static str, &'static BuiltIn>> = LazyLock::new(|| {
+    CATALOGUE
+        .iter()
+        .flat_map(|built_in| built_in.names().map(move |name| (name, built_in)))
+        .collect()
+});
+
+fn fault_of_custom(text: &str) -> Option<TypeFault> {
+    if text.is_empty() {
+        return Some(TypeFault::Empty);
+    }
+    if text.len() > TYPE_BYTES_MAX {
+        return Some(TypeFault::TooLong);
+    }
+    let is_allowed = |char: char| char.is_ascii_alphanumeric() || "._:-".contains(char);
+    if let Some(other) = text.chars().find(|char| !is_allowed(*char)) {
+        return Some(TypeFault::Character(other));
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(TypeFault::AllDigits);
+    }
+    let prefix = RESERVED_PREFIXES
+        .into_iter()
+        .find(|prefix| text.starts_with(prefix))?;
+    Some(TypeFault::Reserved(prefix))
+}
+
+/// `1000-1002, 1100-1102, …`: the numbers that have a type.
+fn known_numbers() -> String {
+    let mut numbers: Vec<u32> = CATALOGUE.iter().map(|built_in| built_in.number).collect();
+    numbers.sort_unstable();
+    let runs = numbers.chunk_by(|number, next| number + 1 == *next);
+    let texts = runs.filter_map(|run| match run {
+        [] => None,
+        [only] => Some(only.to_string()),
+        [first, .., last] => Some(format!("{first}-{last}")),
+    });
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+/// Which types a trigger is interested in: a type by name, alias or number, or a pattern.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TypeSelector {
+    text: String,
+    rule: Rule,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Rule {
+    Exact(EventType),
+    Pattern(TypePattern),
+}
+
+/// What is wrong with a selector.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectorError {
+    #[error(transparent)]
+    Type(#[from] TypeError),
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+}
+
+impl SelectorError {
+    /// The text as given.
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Type(error) => &error.value,
+            Self::Pattern(error) => &error.pattern,
+        }
+    }
+
+    /// What would have been right, for the error's `allowed`.
+    pub fn allowed(&self) -> String {
+        match self {
+            Self::Type(error) => error.allowed(),
+            Self::Pattern(_) => "a type, its number, or a pattern like `storage.row.*`".to_owned(),
+        }
+    }
+}
+
+impl TypeSelector {
+    /// What the pattern captures from the type's name, or `None` when the type is not selected.
+    pub fn matches(&self, event_type: &EventType) -> Option<Captures> {
+        match &self.rule {
+            Rule::Exact(selected) => (selected == event_type).then(Captures::default),
+            Rule::Pattern(pattern) => pattern.matches(event_type.as_str()),
+        }
+    }
+
+    /// The one type selected, unless the selector is a pattern.
+    pub fn exact(&self) -> Option<&EventType> {
+        match &self.rule {
+            Rule::Exact(selected) => Some(selected),
+            Rule::Pattern(_) => None,
+        }
+    }
+
+    pub(crate) fn pattern(&self) -> Option<&TypePattern> {
+        match &self.rule {
+            Rule::Exact(_) => None,
+            Rule::Pattern(pattern) => Some(pattern),
+        }
+    }
+}
+
+impl From<EventType> for TypeSelector {
+    fn from(event_type: EventType) -> Self {
+        Self {
+            text: event_type.to_string(),
+            rule: Rule::Exact(event_type),
+        }
+    }
+}
+
+impl FromStr for TypeSelector {
+    type Err = SelectorError;
+
+    fn from_str(text: &str) -> Result<Self, SelectorError> {
+        let rule = if text.contains(['*', '{']) {
+            Rule::Pattern(text.parse()?)
+        } else if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            // A number too large to be one is as unknown as any other.
+            let known = text.parse().ok().and_then(EventType::from_number);
+            Rule::Exact(known.ok_or_else(|| TypeError::new(text, TypeFault::UnknownNumber))?)
+        } else {
+            Rule::Exact(EventType::parse(text)?)
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            rule,
+        })
+    }
+}
+
+/// The text as given.
+impl fmt::Display for TypeSelector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for TypeSelector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! The built-in types: one row each, by number. A number never changes its meaning.
+
+/// A type the system knows by itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BuiltIn {
+    /// `<domain>.<entity>.<verb>`.
+    pub name: &'static str,
+    pub number: u32,
+    /// What schmuckli calls it, where schmuckli has it.
+    pub schmuckli_name: Option<&'static str>,
+    /// What Space Cloud, Kii and Yandex Cloud call it.
+    pub aliases: &'static [&'static str],
+}
+
+impl BuiltIn {
+    /// The canonical name and every other.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        [self.name]
+            .into_iter()
+            .chain(self.schmuckli_name)
+            .chain(self.aliases.iter().copied())
+    }
+}
+
+const fn seed(
+    number: u32,
+    name: &'static str,
+    schmuckli_name: &'static str,
+    aliases: &'static [&'static str],
+) -> BuiltIn {
+    BuiltIn {
+        name,
+        number,
+        schmuckli_name: Some(schmuckli_name),
+        aliases,
+    }
+}
+
+const fn row(number: u32, name: &'static str, aliases: &'static [&'static str]) -> BuiltIn {
+    BuiltIn {
+        name,
+        number,
+        schmuckli_name: None,
+        aliases,
+    }
+}
+
+pub static CATALOGUE: [BuiltIn; 39] = [
+    seed(
+        1000,
+        "storage.row.insert",
+        "STORAGE_INSERT",
+        &["DB_INSERT", "DATA_OBJECT_CREATED"],
+    ),
+    seed(
+        1001,
+        "storage.row.update",
+        "STORAGE_UPDATE",
+        &["DB_UPDATE", "DATA_OBJECT_UPDATED"],
+    ),
+    seed(
+        1002,
+        "storage.row.delete",
+        "STORAGE_DELETE",
+        &["DB_DELETE", "DATA_OBJECT_DELETED"],
+    ),
+    row(
+        1100,
+        "file.object.create",
+        &["FILE_CREATE", "yandex.cloud.events.storage.ObjectCreate"],
+    ),
+    row(
+        1101,
+        "file.object.update",
+        &["yandex.cloud.events.storage.ObjectUpdate"],
+    ),
+    row(
+        1102,
+        "file.object.delete",
+        &["FILE_DELETE", "yandex.cloud.events.storage.ObjectDelete"],
+    ),
+    seed(2000, "auth.session.login", "AUTH_LOGIN", &[]),
+    seed(2001, "auth.user.register", "AUTH_REGISTER", &[]),
+    row(2100, "user.account.create", &["USER_CREATED"]),
+    row(2101, "user.account.update", &["USER_UPDATED"]),
+    row(2102, "user.account.delete", &["USER_DELETED"]),
+    row(2103, "user.email.verify", &["USER_EMAIL_VERIFIED"]),
+    row(2104, "user.phone.verify", &["USER_PHONE_VERIFIED"]),
+    row(2105, "user.password.change", &["USER_PASSWORD_CHANGED"]),
+    row(
+        2106,
+        "user.password.reset",
+        &["USER_PASSWORD_RESET_COMPLETED"],
+    ),
+    row(2200, "group.group.create", &["GROUP_CREATED"]),
+    row(2202, "group.group.delete", &["GROUP_DELETED"]),
+    row(2203, "group.members.add", &["GROUP_MEMBERS_ADDED"]),
+    row(2204, "group.members.remove", &["GROUP_MEMBERS_REMOVED"]),
+    row(3000, "thing.thing.create", &["THING_CREATED"]),
+    row(3001, "thing.thing.update", &["THING_FIELDS_UPDATED"]),
+    row(3002, "thing.thing.delete", &["THING_DELETED"]),
+    row(3003, "thing.thing.enable", &["THING_ENABLED"]),
+    row(3004, "thing.thing.disable", &["THING_DISABLED"]),
+    row(3005, "thing.owner.add_user", &["THING_USER_OWNER_ADDED"]),
+    row(
+        3006,
+        "thing.owner.remove_user",
+        &["THING_USER_OWNER_REMOVED"],
+    ),
+    row(3007, "thing.owner.add_group", &["THING_GROUP_OWNER_ADDED"]),
+    row(
+        3008,
+        "thing.owner.remove_group",
+        &["THING_GROUP_OWNER_REMOVED"],
+    ),
+    row(3009, "thing.connection.up", &["THING_CONNECTED"]),
+    row(3010, "thing.connection.down", &["THING_DISCONNECTED"]),
+    row(3100, "push.installation.create", &["INSTALLATION_CREATED"]),
+    row(3102, "push.installation.delete", &["INSTALLATION_DELETED"]),
+    row(
+        4000,
+        "queue.message.receive",
+        &["yandex.cloud.events.messagequeue.QueueMessage"],
+    ),
+    row(
+        4001,
+        "iot.message.receive",
+        &["yandex.cloud.events.iot.IoTMessage"],
+    ),
+    row(
+        5000,
+        "timer.schedule.fire",
+        &["yandex.cloud.events.serverless.triggers.TimerMessage"],
+    ),
+    row(6000, "api.call.pre", &[]),
+    row(6001, "api.call.post", &[]),
+    row(6002, "api.call.done", &[]),
+    row(9000, "system.delivery.dead", &[]),
+];

@@ -1,0 +1,192 @@
+//! Identifiers of events and deliveries: 128 bits, in time order, with a prefixed text form.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// What is wrong with a text that should have been an identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} is not an id: expected {prefix}_ and 26 letters or digits of Crockford's base 32")]
+pub struct ParseIdError {
+    pub prefix: &'static str,
+    pub value: String,
+}
+
+/// An accepted event, given once at the door: a `UUIDv7`, so ids sort by acceptance time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(Uuid);
+
+/// The duty to bring one event to one trigger's function. Derived, so any hop may run again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeliveryId(Uuid);
+
+impl EventId {
+    pub const PREFIX: &'static str = "evt";
+
+    /// `random` fills what the 48 bits of time leave free.
+    pub fn new(accepted_at: Timestamp, random: [u8; 10]) -> Self {
+        let millis = u64::try_from(accepted_at.as_millisecond()).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+
+    /// When the event was accepted, to the millisecond.
+    pub fn accepted_at(self) -> Timestamp {
+        time_of(self.0)
+    }
+}
+
+impl DeliveryId {
+    pub const PREFIX: &'static str = "dlv";
+
+    /// The event's 48-bit time, followed by a hash of the event and the trigger, as a `UUIDv8`.
+    ///
+    /// The same event and trigger always give the same id, and ids sort by the event's time.
+    pub fn derive(event: EventId, trigger: &str) -> Self {
+        let digest = Sha256::new().chain_update(event.0.as_bytes()).chain_update(trigger).finalize();
+        let mut bytes = [0_u8; 16];
+        for (target, source) in bytes.iter_mut().zip(digest.iter()) {
+            *target = *source;
+        }
+        for (target, source) in bytes.iter_mut().zip(event.0.as_bytes().iter().take(6)) {
+            *target = *source;
+        }
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// When the delivery's event was accepted, to the millisecond.
+    pub fn accepted_at(self) -> Timestamp {
+        time_of(self.0)
+    }
+}
+
+/// The smallest identifier of a given millisecond: where a range of ids begins.
+pub fn first_id_at(time: Timestamp) -> Uuid {
+    let millis = u128::try_from(time.as_millisecond()).unwrap_or(0);
+    Uuid::from_u128((millis & 0xffff_ffff_ffff) << 80)
+}
+
+fn time_of(id: Uuid) -> Timestamp {
+    let millis = i64::try_from(id.as_u128() >> 80).unwrap_or(0);
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+fn encode(id: Uuid) -> String {
+    let value = id.as_u128();
+    (0..26)
+        .rev()
+        .map(|place| {
+            let digit = usize::try_from((value >> (place * 5)) & 31).unwrap_or(0);
+            char::from(ALPHABET.get(digit).copied().unwrap_or(b'0'))
+        })
+        .collect()
+}
+
+fn decode(text: &str) -> Option<Uuid> {
+    if text.len() != 26 {
+        return None;
+    }
+    let mut value: u128 = 0;
+    for (place, byte) in text.bytes().enumerate() {
+        let digit = ALPHABET.iter().position(|known| *known == byte.to_ascii_uppercase())?;
+        // 26 digits hold 130 bits: the first may only use three of its five.
+        if place == 0 && digit > 7 {
+            return None;
+        }
+        value = (value << 5) | u128::try_from(digit).ok()?;
+    }
+    Some(Uuid::from_u128(value))
+}
+
+macro_rules! text_form {
+    ($id:ident) => {
+        impl $id {
+            pub const fn from_uuid(id: Uuid) -> Self {
+                Self(id)
+            }
+
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $id {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, "{}_{}", Self::PREFIX, encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $id {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, formatter)
+            }
+        }
+
+        impl FromStr for $id {
+            type Err = ParseIdError;
+
+            /// Takes `PREFIX_…` as printed, or a plain UUID.
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                text.strip_prefix(Self::PREFIX)
+                    .and_then(|rest| rest.strip_prefix('_'))
+                    .and_then(decode)
+                    .or_else(|| Uuid::try_parse(text).ok())
+                    .map(Self)
+                    .ok_or_else(|| ParseIdError { prefix: Self::PREFIX, value: text.to_owned() })
+            }
+        }
+    };
+}
+
+text_form!(EventId);
+text_form!(DeliveryId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event_at(millis: i64, random: u8) -> EventId {
+        EventId::new(Timestamp::from_millisecond(millis).unwrap(), [random; 10])
+    }
+
+    #[test]
+    fn text_form_reads_back() {
+        let event = event_at(1_795_000_000_123, 0xa5);
+        assert_eq!(event.to_string().parse::<EventId>().unwrap(), event);
+        assert_eq!(event.uuid().to_string().parse::<EventId>().unwrap(), event);
+        let delivery = DeliveryId::derive(event, "welcome");
+        assert_eq!(delivery.to_string().parse::<DeliveryId>().unwrap(), delivery);
+        assert!(delivery.to_string().starts_with("dlv_"));
+    }
+
+    #[test]
+    fn refuses_a_text_of_another_kind_and_says_what_is_expected() {
+        let event = event_at(1_795_000_000_123, 1).to_string();
+        let error = event.parse::<DeliveryId>().unwrap_err();
+        assert_eq!(error.prefix, "dlv");
+        assert_eq!(error.value, event);
+        assert!("evt_8ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse::<EventId>().is_err(), "over 128 bits");
+    }
+
+    #[test]
+    fn the_same_event_and_trigger_give_the_same_delivery() {
+        let event = event_at(1_795_000_000_123, 7);
+        assert_eq!(DeliveryId::derive(event, "a"), DeliveryId::derive(event, "a"));
+        assert_ne!(DeliveryId::derive(event, "a"), DeliveryId::derive(event, "b"));
+        assert_ne!(DeliveryId::derive(event, "a"), DeliveryId::derive(event_at(1_795_000_000_123, 8), "a"));
+    }
+
+    #[test]
+    fn deliveries_sort_by_the_time_of_their_event() {
+        let earlier = DeliveryId::derive(event_at(1_795_000_000_123, 255), "z");
+        let later = DeliveryId::derive(event_at(1_795_000_000_124, 0), "a");
+        assert!(earlier < later);
+        assert_eq!(earlier.accepted_at().as_millisecond(), 1_795_000_000_123);
+        assert!(first_id_at(later.accepted_at()) <= later.uuid());
+        assert!(first_id_at(later.accepted_at()) > earlier.uuid());
+    }
+}

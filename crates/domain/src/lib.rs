@@ -1,0 +1,33 @@
+//! What tripline is about: events, triggers, functions, deliveries and attempts, and the rules
+//! that decide between them.
+//!
+//! A trigger says which events interest a function. An event that is accepted is matched against
+//! all triggers of its project; every match becomes one delivery; every try to bring it to the
+//! function's URL is an attempt, and what follows an attempt is decided by the retry policy.
+//!
+//! **Invariant:** no async, no I/O; time and randomness are arguments.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+pub mod id;
+pub mod name;
+
+pub mod event;
+pub mod event_type;
+pub mod pattern;
+pub mod trigger;
+pub mod matching;
+
+pub mod function;
+pub mod format;
+pub mod signature;
+
+pub mod delivery;
+pub mod retry;
+pub mod record;
+pub mod shard;
+
+pub mod access;
+pub mod address;
+pub mod registry;
+
+pub use jiff::Timestamp;

@@ -1,0 +1,232 @@
+//! Everything configured, as one snapshot with a revision, kept up to date by changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::access::{ApiKey, KeyHash, Refusal, Scope};
+use crate::function::Function;
+use crate::name::{FunctionName, ProjectName, TriggerName};
+use crate::trigger::Trigger;
+
+/// A project as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    pub name: ProjectName,
+    pub created_at: Timestamp,
+    /// The registry's revision that last changed this project.
+    pub revision: u64,
+}
+
+/// One change to what is configured.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    Project(Project),
+    Key(ApiKey),
+    Function(Function),
+    FunctionDeleted { project: ProjectName, name: FunctionName },
+    Trigger(Trigger),
+    TriggerDeleted { project: ProjectName, name: TriggerName },
+}
+
+/// Changes that belong together, and the revision they lead to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Update {
+    pub revision: u64,
+    /// Whether this replaces everything known before.
+    pub is_snapshot: bool,
+    pub changes: Vec<Change>,
+}
+
+/// What is configured, as one replica knows it.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    pub revision: u64,
+    projects: HashMap<ProjectName, Project>,
+    keys: HashMap<KeyHash, ApiKey>,
+    functions: HashMap<(ProjectName, FunctionName), Arc<Function>>,
+    triggers: HashMap<(ProjectName, TriggerName), Arc<Trigger>>,
+}
+
+impl Registry {
+    pub fn apply(&mut self, update: Update) {
+        if update.is_snapshot {
+            *self = Self::default();
+        }
+        for change in update.changes {
+            self.apply_one(change);
+        }
+        self.revision = self.revision.max(update.revision);
+    }
+
+    fn apply_one(&mut self, change: Change) {
+        match change {
+            Change::Project(project) => {
+                self.projects.insert(project.name.clone(), project);
+            }
+            Change::Key(key) => {
+                self.keys.insert(key.hash, key);
+            }
+            Change::Function(function) => {
+                let key = (function.project.clone(), function.name.clone());
+                self.functions.insert(key, Arc::new(function));
+            }
+            Change::FunctionDeleted { project, name } => {
+                self.functions.remove(&(project, name));
+            }
+            Change::Trigger(trigger) => {
+                let key = (trigger.project.clone(), trigger.name.clone());
+                self.triggers.insert(key, Arc::new(trigger));
+            }
+            Change::TriggerDeleted { project, name } => {
+                self.triggers.remove(&(project, name));
+            }
+        }
+    }
+
+    pub fn has_project(&self, name: &ProjectName) -> bool {
+        self.projects.contains_key(name)
+    }
+
+    pub fn function(&self, project: &ProjectName, name: &FunctionName) -> Option<&Arc<Function>> {
+        self.functions.get(&(project.clone(), name.clone()))
+    }
+
+    pub fn trigger(&self, project: &ProjectName, name: &TriggerName) -> Option<&Arc<Trigger>> {
+        self.triggers.get(&(project.clone(), name.clone()))
+    }
+
+    pub fn triggers(&self) -> impl Iterator<Item = &Arc<Trigger>> {
+        self.triggers.values()
+    }
+
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<Function>> {
+        self.functions.values()
+    }
+
+    pub fn projects(&self) -> impl Iterator<Item = &Project> {
+        self.projects.values()
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &ApiKey> {
+        self.keys.values()
+    }
+
+    /// Which project a call belongs to, if it may be made at all.
+    ///
+    /// The key decides; `named` is what the path or the `tripline-project` header says, and must
+    /// agree. Without a key, where keys are optional, `named` decides.
+    ///
+    /// # Errors
+    /// A project of somebody else is refused exactly like one that does not exist.
+    pub fn authorise(
+        &self,
+        key: Option<&str>,
+        named: Option<&str>,
+        scope: Scope,
+        requires_key: bool,
+    ) -> Result<ProjectName, Refusal> {
+        let unknown = |name: &str| Refusal::UnknownProject(name.to_owned());
+        let Some(key) = key else {
+            if requires_key {
+                return Err(Refusal::NoKey);
+            }
+            let named = named.unwrap_or("default");
+            let name = named.parse().map_err(|_not_a_name| unknown(named))?;
+            return if self.has_project(&name) { Ok(name) } else { Err(unknown(named)) };
+        };
+        let known = self.keys.get(&KeyHash::of(key)).filter(|key| key.revoked_at.is_none());
+        let known = known.ok_or(Refusal::UnknownKey)?;
+        if let Some(named) = named
+            && named != known.project.as_str()
+        {
+            return Err(unknown(named));
+        }
+        if !known.scopes.contains(&scope) {
+            return Err(Refusal::MissingScope(scope));
+        }
+        Ok(known.project.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(name: &str) -> Change {
+        let name = name.parse().unwrap();
+        Change::Project(Project { name, created_at: Timestamp::UNIX_EPOCH, revision: 1 })
+    }
+
+    fn key(key: &str, project: &str, scopes: &[Scope], revoked_at: Option<Timestamp>) -> Change {
+        Change::Key(ApiKey {
+            id: format!("tlk_{key}"),
+            project: project.parse().unwrap(),
+            hash: KeyHash::of(key),
+            scopes: scopes.to_vec(),
+            note: String::new(),
+            created_at: Timestamp::UNIX_EPOCH,
+            revoked_at,
+            revision: 1,
+        })
+    }
+
+    fn registry() -> Registry {
+        let changes = vec![
+            project("default"),
+            project("acme"),
+            key("all-of-acme", "acme", &Scope::ALL, None),
+            key("emit-only", "acme", &[Scope::Emit], None),
+            key("revoked", "acme", &Scope::ALL, Some(Timestamp::UNIX_EPOCH)),
+        ];
+        let mut registry = Registry::default();
+        registry.apply(Update { revision: 5, is_snapshot: true, changes });
+        registry
+    }
+
+    #[test]
+    fn the_key_decides_the_project() {
+        let authorise = |key, named| {
+            registry().authorise(Some(key), named, Scope::Emit, true).map(|name| name.to_string())
+        };
+        assert_eq!(authorise("all-of-acme", None).unwrap(), "acme");
+        assert_eq!(authorise("all-of-acme", Some("acme")).unwrap(), "acme");
+        assert_eq!(
+            authorise("all-of-acme", Some("default")),
+            Err(Refusal::UnknownProject("default".to_owned())),
+            "another project looks as if it did not exist"
+        );
+        assert_eq!(authorise("revoked", None), Err(Refusal::UnknownKey));
+        assert_eq!(authorise("never-made", None), Err(Refusal::UnknownKey));
+    }
+
+    #[test]
+    fn a_key_does_only_what_its_scopes_say() {
+        let registry = registry();
+        let refusal = registry.authorise(Some("emit-only"), None, Scope::Manage, true).unwrap_err();
+        assert_eq!(refusal, Refusal::MissingScope(Scope::Manage));
+        assert!(registry.authorise(Some("emit-only"), None, Scope::Emit, true).is_ok());
+    }
+
+    #[test]
+    fn without_a_key_only_an_open_system_answers() {
+        let registry = registry();
+        let open = |named| registry.authorise(None, named, Scope::Emit, false);
+        assert_eq!(open(None).unwrap().as_str(), "default");
+        assert_eq!(open(Some("acme")).unwrap().as_str(), "acme");
+        assert_eq!(open(Some("nobody")), Err(Refusal::UnknownProject("nobody".to_owned())));
+        assert_eq!(registry.authorise(None, None, Scope::Emit, true), Err(Refusal::NoKey));
+    }
+
+    #[test]
+    fn a_snapshot_replaces_and_an_update_adds() {
+        let mut registry = registry();
+        registry.apply(Update { revision: 6, is_snapshot: false, changes: vec![project("later")] });
+        assert!(registry.has_project(&"later".parse().unwrap()));
+        assert!(registry.has_project(&"acme".parse().unwrap()));
+        assert_eq!(registry.revision, 6);
+        registry.apply(Update { revision: 7, is_snapshot: true, changes: vec![project("acme")] });
+        assert!(!registry.has_project(&"later".parse().unwrap()));
+    }
+}

@@ -1,0 +1,249 @@
+//! Turns what people ask for into functions and triggers, and says precisely what is wrong with it.
+
+use domain::event_type::TypeSelector;
+use domain::function::{Function, parse_url};
+use domain::name::{FunctionName, ProjectName};
+use domain::pattern::PathPattern;
+use domain::retry::RetryPolicy;
+use domain::trigger::Trigger;
+use jiff::Timestamp;
+use protocol::fault::Fault;
+use protocol::function::{format, retry_policy};
+use protocol::functions::v1 as wire;
+use protocol::well_known::FieldMask;
+use url::Url;
+
+use crate::error::{of_name, of_selector, of_subject, of_url};
+use crate::make_secrets::{make_secret, make_signing_secret};
+
+/// A trigger may name this many types and patterns.
+const SELECTORS_MAX: usize = 100;
+
+/// A prefix or suffix may have this many bytes.
+const AFFIX_BYTES_MAX: usize = 1024;
+
+const FUNCTION_FIELDS: &str = "url, format";
+const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, format, retry, \
+     retry.retries, retry.interval, retry.backoff, retry.interval_max, retry.jitter, retry.timeout";
+
+/// A function with fresh secrets, and the trigger that was asked for with it.
+pub(crate) fn function(
+    project: &ProjectName,
+    request: &wire::CreateFunctionRequest,
+    now: Timestamp,
+) -> Result<(Function, Option<Trigger>), Fault> {
+    let name = function_name("name", &request.name)?;
+    let function = Function {
+        project: project.clone(),
+        name: name.clone(),
+        url: url(&request.url)?,
+        format: format(&request.format)?.unwrap_or_default(),
+        secret: make_secret()?,
+        signing_secret: make_signing_secret()?,
+        created_at: now,
+        updated_at: now,
+        revision: 0,
+    };
+    if request.on.is_empty() && request.subject.is_empty() {
+        if request.retry.is_some() {
+            let message = "belongs to a trigger, and none is asked for";
+            let allowed = "nothing without `on` or `subject`";
+            return Err(Fault::invalid("retry", "", message, allowed));
+        }
+        return Ok((function, None));
+    }
+    let wanted = wire::Trigger {
+        name: name.name.to_string(),
+        function: request.name.clone(),
+        on: request.on.clone(),
+        subject: request.subject.clone(),
+        retry: request.retry.clone(),
+        ..wire::Trigger::default()
+    };
+    let trigger = trigger(project, &wanted, now)?;
+    Ok((function, Some(trigger)))
+}
+
+/// The trigger's other name, when its function's own is taken: with the package before it.
+pub(crate) fn with_package(trigger: &Trigger) -> Option<Trigger> {
+    let FunctionName { package, name } = &trigger.function;
+    if package.as_str() == FunctionName::DEFAULT_PACKAGE {
+        return None;
+    }
+    let name = format!("{package}-{name}").parse().ok()?;
+    Some(Trigger {
+        name,
+        ..trigger.clone()
+    })
+}
+
+/// A new trigger; it is enabled.
+pub(crate) fn trigger(
+    project: &ProjectName,
+    wanted: &wire::Trigger,
+    now: Timestamp,
+) -> Result<Trigger, Fault> {
+    if wanted.name.is_empty() {
+        return Err(Fault::missing("name", "a name of 3 to 63 characters"));
+    }
+    Ok(Trigger {
+        project: project.clone(),
+        name: wanted
+            .name
+            .parse()
+            .map_err(|error| of_name("name", error))?,
+        function: function_name("function", &wanted.function)?,
+        is_enabled: true,
+        on: selectors(&wanted.on)?,
+        subject: subject(&wanted.subject)?,
+        prefix: affix("prefix", &wanted.prefix)?,
+        suffix: affix("suffix", &wanted.suffix)?,
+        format: format(&wanted.format)?,
+        retry: retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?,
+        created_at: now,
+        updated_at: now,
+        revision: 0,
+    })
+}
+
+/// Changes the fields of a function that the mask names.
+pub(crate) fn change_function(
+    function: &mut Function,
+    wanted: &wire::Function,
+    mask: Option<&FieldMask>,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    for path in paths(mask, FUNCTION_FIELDS)? {
+        match path {
+            "url" => function.url = url(&wanted.url)?,
+            "format" => function.format = format(&wanted.format)?.unwrap_or_default(),
+            other => return Err(unknown_path(other, FUNCTION_FIELDS)),
+        }
+    }
+    function.updated_at = now;
+    Ok(())
+}
+
+/// Changes the fields of a trigger that the mask names.
+pub(crate) fn change_trigger(
+    trigger: &mut Trigger,
+    wanted: &wire::Trigger,
+    mask: Option<&FieldMask>,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let mut retry = wire::RetryPolicy::default();
+    let given = wanted.retry.clone().unwrap_or_default();
+    let default = wire::RetryPolicy::from(&RetryPolicy::default());
+    for path in paths(mask, TRIGGER_FIELDS)? {
+        match path {
+            "enabled" => trigger.is_enabled = wanted.enabled,
+            "function" => trigger.function = function_name("function", &wanted.function)?,
+            "on" => trigger.on = selectors(&wanted.on)?,
+            "subject" => trigger.subject = subject(&wanted.subject)?,
+            "prefix" => trigger.prefix = affix("prefix", &wanted.prefix)?,
+            "suffix" => trigger.suffix = affix("suffix", &wanted.suffix)?,
+            "format" => trigger.format = format(&wanted.format)?,
+            "retry" => {
+                trigger.retry = retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?;
+            }
+            "retry.retries" => retry.retries = given.retries.or(default.retries),
+            "retry.interval" => retry.interval = given.interval.or(default.interval),
+            "retry.backoff" => {
+                let backoff = [&given.backoff, &default.backoff];
+                retry.backoff = backoff
+                    .into_iter()
+                    .find(|text| !text.is_empty())
+                    .cloned()
+                    .unwrap_or_default();
+            }
+            "retry.interval_max" => {
+                retry.interval_max = given.interval_max.or(default.interval_max);
+            }
+            "retry.jitter" => retry.jitter = given.jitter.or(default.jitter),
+            "retry.timeout" => retry.timeout = given.timeout.or(default.timeout),
+            other => return Err(unknown_path(other, TRIGGER_FIELDS)),
+        }
+    }
+    trigger.retry = retry_policy(Some(&retry), &trigger.retry)?;
+    trigger.updated_at = now;
+    Ok(())
+}
+
+/// `[PACKAGE/]NAME`, from the field of that name.
+pub(crate) fn function_name(field: &str, text: &str) -> Result<FunctionName, Fault> {
+    if text.is_empty() {
+        return Err(Fault::missing(field, "[PACKAGE/]NAME"));
+    }
+    text.parse().map_err(|error| of_name(field, error))
+}
+
+fn url(text: &str) -> Result<Url, Fault> {
+    if text.is_empty() {
+        return Err(Fault::missing("url", "an http or https URL"));
+    }
+    parse_url(text).map_err(|error| of_url(text, &error))
+}
+
+fn selectors(on: &[String]) -> Result<Vec<TypeSelector>, Fault> {
+    if on.len() > SELECTORS_MAX {
+        let message = "names too many types";
+        return Err(Fault::invalid(
+            "on",
+            on.len().to_string(),
+            message,
+            format!("at most {SELECTORS_MAX}"),
+        ));
+    }
+    let parsed = on.iter().enumerate().map(|(place, text)| {
+        text.parse()
+            .map_err(|error| of_selector(format!("on[{place}]"), &error))
+    });
+    parsed.collect()
+}
+
+fn subject(text: &str) -> Result<Option<PathPattern>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| of_subject(&error))
+}
+
+fn affix(field: &str, text: &str) -> Result<Option<String>, Fault> {
+    if text.len() > AFFIX_BYTES_MAX {
+        let allowed = format!("at most {AFFIX_BYTES_MAX} bytes");
+        return Err(Fault::invalid(field, text, "is too long", allowed));
+    }
+    if text.chars().any(char::is_control) {
+        let message = "holds a control character, which no subject has";
+        return Err(Fault::invalid(
+            field,
+            text,
+            message,
+            "text without control characters",
+        ));
+    }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
+fn paths<'a>(
+    mask: Option<&'a FieldMask>,
+    allowed: &str,
+) -> Result<impl Iterator<Item = &'a str>, Fault> {
+    let paths = mask.map(|mask| mask.paths.as_slice()).unwrap_or_default();
+    if paths.is_empty() {
+        return Err(Fault::missing("update_mask", format!("any of {allowed}")));
+    }
+    Ok(paths.iter().map(String::as_str))
+}
+
+fn unknown_path(path: &str, allowed: &str) -> Fault {
+    Fault::invalid(
+        "update_mask",
+        path,
+        "is not a field that can be changed",
+        allowed,
+    )
+}
+
+#[cfg(test)]
+mod tests;

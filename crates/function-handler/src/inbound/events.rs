@@ -1,0 +1,127 @@
+//! Takes events from one shard, in order, and sees to it that what follows from them is durable.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use broker::{Acknowledgement, Broker, Consumer, PublishError, Queue, Received};
+use domain::event::Event;
+use futures::stream::{FuturesOrdered, StreamExt as _};
+use protocol::envelope::Envelope as _;
+use tracing::{error, info, warn};
+
+use super::read_or_set_aside;
+use crate::index::Index;
+use crate::match_events::match_events;
+use crate::metrics;
+use crate::outbound::deliveries::Outbound;
+
+/// Events are matched so many at a time, when so many are waiting …
+const EVENTS_MAX: usize = 256;
+
+/// … or about so many bytes of them.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// While the confirms of one batch are awaited, the next ones are matched.
+const BATCHES_IN_FLIGHT_MAX: usize = 8;
+
+/// The only consumer of one event shard, as far as the broker lets it.
+#[derive(Debug)]
+pub struct EventShard {
+    pub shard: u16,
+    pub broker: Arc<dyn Broker>,
+    pub index: Arc<Index>,
+    pub outbound: Outbound,
+    pub messages_in_hand_max: u16,
+}
+
+impl EventShard {
+    /// Runs until `stopping`, and then until what was begun is durable.
+    pub async fn run(self, mut stopping: impl Future<Output = ()> + Unpin) -> anyhow::Result<()> {
+        let mut revisions = self.index.view().changes();
+        tokio::select! {
+            () = &mut stopping => return Ok(()),
+            // Without a snapshot every event would seem to interest nobody.
+            _filled = revisions.wait_for(Option::is_some) => {}
+        }
+        let queue = Queue::Events(self.shard);
+        let mut consumer = self.broker.consume(queue, self.messages_in_hand_max);
+        let mut in_flight = FuturesOrdered::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stopping => break,
+                Some(()) = in_flight.next() => {}
+                received = consumer.next(), if in_flight.len() < BATCHES_IN_FLIGHT_MAX => {
+                    let Some(first) = received else { break };
+                    let batch = Batch::take(first, consumer.as_mut());
+                    match self.begin(batch).await {
+                        Ok(begun) => in_flight.push_back(begun),
+                        Err(error) => {
+                            info!(%queue, %error, "events are left to the next consumer");
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        consumer.cancel().await;
+        while in_flight.next().await.is_some() {}
+        Ok(())
+    }
+
+    /// Matches a batch and puts what follows in line; the answer waits until that is durable.
+    async fn begin(&self, batch: Batch) -> Result<impl Future<Output = ()> + use<>, PublishError> {
+        let shards = self.outbound.delivery_shards();
+        let Batch {
+            events,
+            acknowledgements,
+        } = batch;
+        let count = events.len();
+        let fanout = self
+            .index
+            .with(|matcher, registry| match_events(matcher, registry, events, shards));
+        metrics::matched(count, fanout.unmatched, fanout.deliveries);
+        let sent = self.outbound.send(fanout).await?;
+        Ok(async move {
+            match sent.durable().await {
+                Ok(()) => acknowledgements.into_iter().for_each(Acknowledgement::ack),
+                // Dropped, they go back to the queue and come again.
+                Err(PublishError::TooLarge(bytes)) => {
+                    error!(
+                        bytes,
+                        "what follows from an event is larger than a message may be"
+                    );
+                }
+                Err(error) => warn!(%error, "events will come again"),
+            }
+        })
+    }
+}
+
+/// Events of several messages, matched together.
+struct Batch {
+    events: Vec<Event>,
+    acknowledgements: Vec<Acknowledgement>,
+}
+
+impl Batch {
+    /// What is waiting behind `first`, up to the limits. What cannot be read is set aside.
+    fn take(first: Received, consumer: &mut dyn Consumer) -> Self {
+        let mut batch = Self {
+            events: Vec::new(),
+            acknowledgements: Vec::new(),
+        };
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(received) = next {
+            bytes += received.body.len();
+            if let Some((events, acknowledgement)) = read_or_set_aside(received, Event::read) {
+                batch.events.extend(events);
+                batch.acknowledgements.push(acknowledgement);
+            }
+            let is_full = batch.events.len() >= EVENTS_MAX || bytes >= BATCH_BYTES_MAX;
+            next = if is_full { None } else { consumer.try_next() };
+        }
+        batch
+    }
+}

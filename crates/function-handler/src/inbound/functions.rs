@@ -1,0 +1,171 @@
+//! `FunctionService`: functions, described by people and their tools.
+
+use domain::access::Scope;
+use domain::function::Function;
+use domain::name::{FunctionName, ProjectName};
+use domain::trigger::Trigger;
+use futures::stream::BoxStream;
+use protocol::fault::Fault;
+use protocol::functions::v1 as wire;
+use protocol::functions::v1::function_service_server::FunctionService;
+use tonic::{Request, Response, Status};
+use tracing::info;
+
+use super::gate::Gate;
+use super::watch_functions::FunctionWatch;
+use super::{Desk, now, paging};
+use crate::define;
+use crate::error::of_storage;
+
+/// Serves functions.
+#[derive(Debug, Clone)]
+pub struct Functions {
+    pub(crate) desk: Desk,
+}
+
+#[tonic::async_trait]
+impl FunctionService for Functions {
+    async fn create_function(
+        &self,
+        request: Request<wire::CreateFunctionRequest>,
+    ) -> Result<Response<wire::CreateFunctionResponse>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Manage)?;
+        let request = request.into_inner();
+        let (mut function, trigger) = define::function(&project, &request, now())?;
+        let (revision, mut trigger) = self.store_function(&function, trigger).await?;
+        function.revision = revision;
+        if let Some(trigger) = &mut trigger {
+            trigger.revision = revision;
+        }
+        self.desk.catch_up(revision).await;
+        info!(%project, function = %function.name, revision, "function created");
+        Ok(Response::new(wire::CreateFunctionResponse {
+            function: Some((&function).into()),
+            trigger: trigger.as_ref().map(Into::into),
+            secret: function.secret,
+            signing_secret: function.signing_secret,
+        }))
+    }
+
+    async fn get_function(
+        &self,
+        request: Request<wire::GetFunctionRequest>,
+    ) -> Result<Response<wire::Function>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Read)?;
+        let name = define::function_name("name", &request.get_ref().name)?;
+        let function = self.existing(&project, &name).await?;
+        Ok(Response::new((&function).into()))
+    }
+
+    async fn list_functions(
+        &self,
+        request: Request<wire::ListFunctionsRequest>,
+    ) -> Result<Response<wire::ListFunctionsResponse>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Read)?;
+        let size = paging::size(request.get_ref().page_size)?;
+        let after: Option<FunctionName> = paging::start(&request.get_ref().page_token)?;
+        let store = self.desk.index.store();
+        let page = store
+            .functions(&project, after.as_ref(), size)
+            .await
+            .map_err(of_storage)?;
+        let last = page.items.last().map(|function| &function.name);
+        Ok(Response::new(wire::ListFunctionsResponse {
+            next_page_token: paging::next(last, page.has_more),
+            functions: page.items.iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn update_function(
+        &self,
+        request: Request<wire::UpdateFunctionRequest>,
+    ) -> Result<Response<wire::Function>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Manage)?;
+        let request = request.into_inner();
+        let allowed = "a function with its name and what is to change";
+        let wanted = request
+            .function
+            .ok_or_else(|| Fault::missing("function", allowed))?;
+        let name = define::function_name("name", &wanted.name)
+            .map_err(|fault| fault.within("function"))?;
+        let mut function = self.existing(&project, &name).await?;
+        let mask = request.update_mask.as_ref();
+        define::change_function(&mut function, &wanted, mask, now())?;
+        let store = self.desk.index.store();
+        function.revision = store.update_function(&function).await.map_err(of_storage)?;
+        self.desk.catch_up(function.revision).await;
+        info!(%project, function = %name, revision = function.revision, "function changed");
+        Ok(Response::new((&function).into()))
+    }
+
+    async fn delete_function(
+        &self,
+        request: Request<wire::DeleteFunctionRequest>,
+    ) -> Result<Response<wire::DeleteFunctionResponse>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Manage)?;
+        let name = define::function_name("name", &request.get_ref().name)?;
+        let store = self.desk.index.store();
+        let revision = store
+            .delete_function(&project, &name)
+            .await
+            .map_err(of_storage)?;
+        self.desk.catch_up(revision).await;
+        info!(%project, function = %name, revision, "function deleted");
+        Ok(Response::new(wire::DeleteFunctionResponse {}))
+    }
+
+    type WatchFunctionsStream = BoxStream<'static, Result<wire::WatchFunctionsResponse, Status>>;
+
+    async fn watch_functions(
+        &self,
+        request: Request<wire::WatchFunctionsRequest>,
+    ) -> Result<Response<Self::WatchFunctionsStream>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Read)?;
+        let metadata = request.metadata().clone();
+        let watch = FunctionWatch::new(self.desk.clone(), project, metadata);
+        Ok(Response::new(watch.into_stream()))
+    }
+}
+
+impl Functions {
+    fn gate(&self) -> &Gate {
+        &self.desk.gate
+    }
+
+    /// Stores the function with its trigger, under the trigger's other name where its first is
+    /// taken.
+    async fn store_function(
+        &self,
+        function: &Function,
+        trigger: Option<Trigger>,
+    ) -> Result<(u64, Option<Trigger>), Fault> {
+        let store = self.desk.index.store();
+        match store.create_function(function, trigger.as_ref()).await {
+            Ok(revision) => Ok((revision, trigger)),
+            Err(storage::Error::AlreadyExists {
+                what: "trigger",
+                name,
+            }) => {
+                let Some(trigger) = trigger.as_ref().and_then(define::with_package) else {
+                    return Err(of_storage(storage::Error::AlreadyExists {
+                        what: "trigger",
+                        name,
+                    }));
+                };
+                let stored = store.create_function(function, Some(&trigger)).await;
+                Ok((stored.map_err(of_storage)?, Some(trigger)))
+            }
+            Err(error) => Err(of_storage(error)),
+        }
+    }
+
+    async fn existing(
+        &self,
+        project: &ProjectName,
+        name: &FunctionName,
+    ) -> Result<Function, Fault> {
+        let store = self.desk.index.store();
+        let function = store.function(project, name).await.map_err(of_storage)?;
+        function.ok_or_else(|| Fault::not_found("function", name))
+    }
+}

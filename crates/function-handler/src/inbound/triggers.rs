@@ -1,0 +1,136 @@
+//! `TriggerService`: which events call which function.
+
+use domain::access::Scope;
+use domain::name::{ProjectName, TriggerName};
+use domain::trigger::Trigger;
+use protocol::fault::Fault;
+use protocol::functions::v1 as wire;
+use protocol::functions::v1::trigger_service_server::TriggerService;
+use tonic::{Request, Response, Status};
+use tracing::info;
+
+use super::gate::Gate;
+use super::{Desk, now, paging};
+use crate::define;
+use crate::error::{of_name, of_storage};
+
+/// Serves triggers.
+#[derive(Debug, Clone)]
+pub struct Triggers {
+    pub(crate) desk: Desk,
+}
+
+#[tonic::async_trait]
+impl TriggerService for Triggers {
+    async fn create_trigger(
+        &self,
+        request: Request<wire::CreateTriggerRequest>,
+    ) -> Result<Response<wire::Trigger>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Manage)?;
+        let wanted = request.into_inner().trigger;
+        let wanted = wanted.ok_or_else(|| Fault::missing("trigger", "a trigger"))?;
+        let mut trigger =
+            define::trigger(&project, &wanted, now()).map_err(|fault| fault.within("trigger"))?;
+        let store = self.desk.index.store();
+        trigger.revision = store.create_trigger(&trigger).await.map_err(of_storage)?;
+        self.desk.catch_up(trigger.revision).await;
+        info!(%project, trigger = %trigger.name, revision = trigger.revision, "trigger created");
+        Ok(Response::new((&trigger).into()))
+    }
+
+    async fn get_trigger(
+        &self,
+        request: Request<wire::GetTriggerRequest>,
+    ) -> Result<Response<wire::Trigger>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Read)?;
+        let name = trigger_name(&request.get_ref().name)?;
+        let trigger = self.existing(&project, &name).await?;
+        Ok(Response::new((&trigger).into()))
+    }
+
+    async fn list_triggers(
+        &self,
+        request: Request<wire::ListTriggersRequest>,
+    ) -> Result<Response<wire::ListTriggersResponse>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Read)?;
+        let request = request.into_inner();
+        let size = paging::size(request.page_size)?;
+        let after: Option<TriggerName> = paging::start(&request.page_token)?;
+        let function = match request.function.as_str() {
+            "" => None,
+            text => Some(define::function_name("function", text)?),
+        };
+        let store = self.desk.index.store();
+        let page = store
+            .triggers(&project, function.as_ref(), after.as_ref(), size)
+            .await
+            .map_err(of_storage)?;
+        let last = page.items.last().map(|trigger| &trigger.name);
+        Ok(Response::new(wire::ListTriggersResponse {
+            next_page_token: paging::next(last, page.has_more),
+            triggers: page.items.iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn update_trigger(
+        &self,
+        request: Request<wire::UpdateTriggerRequest>,
+    ) -> Result<Response<wire::Trigger>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Manage)?;
+        let request = request.into_inner();
+        let allowed = "a trigger with its name and what is to change";
+        let wanted = request
+            .trigger
+            .ok_or_else(|| Fault::missing("trigger", allowed))?;
+        let name = trigger_name(&wanted.name).map_err(|fault| fault.within("trigger"))?;
+        let mut trigger = self.existing(&project, &name).await?;
+        let mask = request.update_mask.as_ref();
+        define::change_trigger(&mut trigger, &wanted, mask, now()).map_err(|fault| {
+            if fault.field.as_deref() == Some("update_mask") {
+                fault
+            } else {
+                fault.within("trigger")
+            }
+        })?;
+        let store = self.desk.index.store();
+        trigger.revision = store.update_trigger(&trigger).await.map_err(of_storage)?;
+        self.desk.catch_up(trigger.revision).await;
+        info!(%project, trigger = %name, revision = trigger.revision, "trigger changed");
+        Ok(Response::new((&trigger).into()))
+    }
+
+    async fn delete_trigger(
+        &self,
+        request: Request<wire::DeleteTriggerRequest>,
+    ) -> Result<Response<wire::DeleteTriggerResponse>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Manage)?;
+        let name = trigger_name(&request.get_ref().name)?;
+        let store = self.desk.index.store();
+        let revision = store
+            .delete_trigger(&project, &name)
+            .await
+            .map_err(of_storage)?;
+        self.desk.catch_up(revision).await;
+        info!(%project, trigger = %name, revision, "trigger deleted");
+        Ok(Response::new(wire::DeleteTriggerResponse {}))
+    }
+}
+
+impl Triggers {
+    fn gate(&self) -> &Gate {
+        &self.desk.gate
+    }
+
+    async fn existing(&self, project: &ProjectName, name: &TriggerName) -> Result<Trigger, Fault> {
+        let store = self.desk.index.store();
+        let trigger = store.trigger(project, name).await.map_err(of_storage)?;
+        trigger.ok_or_else(|| Fault::not_found("trigger", name))
+    }
+}
+
+fn trigger_name(text: &str) -> Result<TriggerName, Fault> {
+    if text.is_empty() {
+        return Err(Fault::missing("name", "the trigger's name"));
+    }
+    text.parse().map_err(|error| of_name("name", error))
+}

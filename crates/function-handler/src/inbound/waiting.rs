@@ -1,0 +1,101 @@
+//! Takes deliveries that must wait from their queue into the waiting room.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{Acknowledgement, Broker, Queue, take_waiting};
+use domain::delivery::Waiting;
+use protocol::envelope::Envelope as _;
+use storage::WaitingRoom;
+use storage::waiting_room::WaitingRow;
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::read_or_set_aside;
+use crate::error::with_causes;
+use crate::metrics;
+
+/// What is stored in one go.
+const MESSAGES_MAX: usize = 64;
+const BYTES_MAX: usize = 1024 * 1024;
+
+const BACK_OFF_MIN: Duration = Duration::from_millis(100);
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+
+/// Fills the waiting room; every replica does.
+#[derive(Debug)]
+pub struct WaitingIntake {
+    pub broker: Arc<dyn Broker>,
+    pub room: Arc<dyn WaitingRoom>,
+    pub messages_in_hand_max: u16,
+}
+
+impl WaitingIntake {
+    /// Runs until `stopping`. What is not stored by then goes back to the queue.
+    pub async fn run(self, mut stopping: impl Future<Output = ()> + Unpin) -> anyhow::Result<()> {
+        let mut consumer = self
+            .broker
+            .consume(Queue::Waiting, self.messages_in_hand_max);
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = &mut stopping => break,
+                received = consumer.next() => received,
+            };
+            let Some(first) = received else { break };
+            let mut rows = Vec::new();
+            let mut acknowledgements = Vec::new();
+            for received in take_waiting(consumer.as_mut(), first, MESSAGES_MAX, BYTES_MAX) {
+                if let Some((waiting, acknowledgement)) = read_or_set_aside(received, Waiting::read)
+                {
+                    rows.extend(waiting.into_iter().map(row_of));
+                    acknowledgements.push(acknowledgement);
+                }
+            }
+            tokio::select! {
+                () = &mut stopping => break,
+                () = self.store(&rows) => {}
+            }
+            metrics::stored(rows.len());
+            acknowledgements.into_iter().for_each(Acknowledgement::ack);
+        }
+        consumer.cancel().await;
+        Ok(())
+    }
+
+    /// Tries until it is done. A lasting refusal may be a missing migration, so it is no reason
+    /// to set a delivery aside.
+    async fn store(&self, rows: &[WaitingRow]) {
+        let mut back_off = BACK_OFF_MIN;
+        while let Err(error) = self.room.put(rows).await {
+            warn!(error = %with_causes(&error), rows = rows.len(), "deliveries cannot be put into the waiting room");
+            sleep(back_off).await;
+            back_off = (back_off * 2).min(BACK_OFF_MAX);
+        }
+    }
+}
+
+/// The payload is an envelope of its own, so that a later release can still read it.
+fn row_of(waiting: Waiting) -> WaitingRow {
+    let payload = Waiting::write(std::slice::from_ref(&waiting));
+    let Waiting {
+        event,
+        target,
+        reason,
+        since,
+        due_at,
+    } = waiting;
+    WaitingRow {
+        project: event.project,
+        delivery: target.delivery,
+        trigger: target.trigger,
+        function: target.function,
+        generation: target.generation,
+        next_attempt: target.next_attempt,
+        reason,
+        since,
+        due_at,
+        payload,
+    }
+}

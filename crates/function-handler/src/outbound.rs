@@ -1,0 +1,3 @@
+//! What goes out: deliveries to the workers, records to the log service.
+
+pub mod deliveries;

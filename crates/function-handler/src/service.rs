@@ -1,0 +1,226 @@
+//! Wires the function-handler together, inside one process with others or in one of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use broker::{Broker, RabbitMq};
+use lifecycle::{Health, Tasks};
+use process::server::{self, Surface};
+use protocol::access;
+use protocol::functions::v1::function_service_server::FunctionServiceServer;
+use protocol::functions::v1::trigger_service_server::TriggerServiceServer;
+use protocol::projects::v1::key_service_server::KeyServiceServer;
+use protocol::projects::v1::project_service_server::ProjectServiceServer;
+use protocol::registry::v1::registry_service_server::RegistryServiceServer;
+use protocol::registry_feed::{self, RegistryView};
+use serde::{Deserialize, Serialize};
+use settings::SecretString;
+use storage::{RegistryStore, WaitingRoom};
+use tonic::service::Routes;
+
+use crate::config::Config;
+use crate::inbound::Desk;
+use crate::inbound::events::EventShard;
+use crate::inbound::follow_registry::Follower;
+use crate::inbound::functions::Functions;
+use crate::inbound::gate::Gate;
+use crate::inbound::keys::Keys;
+use crate::inbound::projects::Projects;
+use crate::inbound::registry::RegistryFeed;
+use crate::inbound::triggers::Triggers;
+use crate::inbound::waiting::WaitingIntake;
+use crate::index::Index;
+use crate::metrics;
+use crate::outbound::deliveries::Outbound;
+use crate::release::Release;
+
+/// Full names of the gRPC services.
+pub const SERVED: &[&str] = &[
+    "tripline.functions.v1.FunctionService",
+    "tripline.functions.v1.TriggerService",
+    "tripline.projects.v1.ProjectService",
+    "tripline.projects.v1.KeyService",
+    "tripline.registry.v1.RegistryService",
+];
+
+/// What the handler needs of the world.
+#[derive(Debug)]
+pub struct Parts {
+    pub broker: Arc<dyn Broker>,
+    pub store: Arc<dyn RegistryStore>,
+    pub waiting_room: Arc<dyn WaitingRoom>,
+    /// Filled by the handler; in one process with others, read by them.
+    pub registry: RegistryView,
+    pub health: Health,
+    pub access: access::Config,
+    /// What the other services send to be shown the registry. Nobody is while it is unset.
+    pub internal_token: Option<SecretString>,
+}
+
+/// A handler whose loops run.
+#[derive(Debug)]
+pub struct Service {
+    desk: Desk,
+}
+
+/// Wires the handler and starts its loops.
+///
+/// # Errors
+/// When a setting cannot be used.
+pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Service> {
+    metrics::describe();
+    let Parts {
+        broker,
+        store,
+        waiting_room,
+        registry,
+        health,
+        access,
+        internal_token,
+    } = parts;
+    let mut faults = settings::Faults::new("function-handler");
+    config.check(&mut faults);
+    faults.or_ok(())?;
+    let index = Arc::new(Index::new(store, registry.clone()));
+    let outbound = Outbound::start(broker.as_ref(), tasks);
+    let follower = Follower {
+        index: Arc::clone(&index),
+        poll: config.registry_poll.get(),
+        registry: health.register("registry"),
+        database: health.register_optional("database"),
+    };
+    tasks.spawn("follow the registry", follower.run(tasks.stopping()));
+    for shard in 0..broker.topology().event_shards {
+        let shard = EventShard {
+            shard,
+            broker: Arc::clone(&broker),
+            index: Arc::clone(&index),
+            outbound: outbound.clone(),
+            messages_in_hand_max: config.messages_in_hand_max,
+        };
+        tasks.spawn(
+            format!("event shard {}", shard.shard),
+            shard.run(tasks.stopping()),
+        );
+    }
+    let intake = WaitingIntake {
+        broker,
+        room: Arc::clone(&waiting_room),
+        messages_in_hand_max: config.messages_in_hand_max,
+    };
+    tasks.spawn("waiting room intake", intake.run(tasks.stopping()));
+    let counting = Release::count(Arc::clone(&waiting_room), tasks.stopping());
+    tasks.spawn("waiting room count", counting);
+    let release = Release {
+        room: waiting_room,
+        index: Arc::clone(&index),
+        outbound,
+        release_max: config.release_max,
+        claim_for: config.claim_for.get(),
+        tasks: tasks.clone(),
+    };
+    tasks.spawn("waiting room release", release.run());
+    let gate = Gate {
+        view: registry,
+        access,
+        internal_token,
+    };
+    Ok(Service {
+        desk: Desk::new(gate, index, tasks),
+    })
+}
+
+impl Service {
+    /// Adds the handler's gRPC services.
+    pub fn grpc(&self, routes: Routes) -> Routes {
+        let desk = || self.desk.clone();
+        routes
+            .add_service(FunctionServiceServer::new(Functions { desk: desk() }))
+            .add_service(TriggerServiceServer::new(Triggers { desk: desk() }))
+            .add_service(ProjectServiceServer::new(Projects { desk: desk() }))
+            .add_service(KeyServiceServer::new(Keys { desk: desk() }))
+            .add_service(RegistryServiceServer::new(RegistryFeed { desk: desk() }))
+    }
+
+    /// Nothing: functions and triggers are managed by gRPC.
+    pub fn http(&self) -> Router {
+        Router::new()
+    }
+}
+
+/// The document a handler of its own reads.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub telemetry: telemetry::Config,
+    pub broker: broker::Config,
+    pub storage: storage::Config,
+    pub access: access::Config,
+    pub registry: registry_feed::Config,
+    pub function_handler: Config,
+}
+
+/// Runs a handler in a process of its own: connects, wires, and serves until the tasks stop.
+///
+/// # Errors
+/// When a setting cannot be used or the address cannot be listened on. What is away is waited for.
+pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
+    let health = Health::following(tasks);
+    let broker = RabbitMq::start(&settings.broker, tasks, &health).context("set up the broker")?;
+    let database = storage::postgres::connect(&settings.storage).context("set up the database")?;
+    let cipher = settings
+        .storage
+        .cipher()
+        .context("read storage.encryption_key")?;
+    let parts = Parts {
+        broker: Arc::new(broker),
+        store: database.registry(cipher),
+        waiting_room: database.waiting_room(),
+        registry: RegistryView::default(),
+        health: health.clone(),
+        access: settings.access,
+        internal_token: settings.registry.token,
+    };
+    let config = settings.function_handler;
+    let service = build(&config, parts, tasks)?;
+    let surface = Surface {
+        routes: service.grpc(Routes::default()),
+        served: SERVED.to_vec(),
+        http: service.http(),
+    };
+    let router = server::router(surface, &health, tasks)?;
+    let listener = server::listen(config.listen, "function_handler.listen").await?;
+    lifecycle::server::serve(listener, router, tasks);
+    Ok(())
+}
+
+impl process::Settings for Settings {
+    fn telemetry(&self) -> &telemetry::Config {
+        &self.telemetry
+    }
+
+    fn grace_period(&self) -> Duration {
+        self.function_handler.grace_period.into()
+    }
+
+    fn check(&self, faults: &mut settings::Faults) {
+        self.function_handler.check(faults);
+        self.storage
+            .faults()
+            .into_iter()
+            .for_each(|fault| faults.add(format!("storage.{fault}")));
+        if let Err(error) = self.storage.cipher() {
+            faults.add(format!("storage.encryption_key: {error}"));
+        }
+        if self
+            .registry
+            .token
+            .as_ref()
+            .is_none_or(|token| token.expose().is_empty())
+        {
+            faults.add("registry.token is missing: what the services know each other by");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The function-handler alone: what it promises to people, to the other services and to events.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a broken set-up should stop the test"
+)]
+
+mod support;
+
+mod access;
+mod describing;
+mod following;
+
+mod matching;
+mod waiting;

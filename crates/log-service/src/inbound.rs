@@ -1,0 +1,5 @@
+//! What comes in: records from the queue, and questions by gRPC and HTTP.
+
+pub mod grpc;
+pub mod http;
+pub mod records;

@@ -1,0 +1,96 @@
+//! Reading who calls from a request: the API key, the project named, and the services' own token.
+
+use domain::access::Scope;
+use domain::name::ProjectName;
+use domain::registry::Registry;
+use serde::{Deserialize, Serialize};
+use settings::SecretString;
+use tonic::metadata::MetadataMap;
+
+use crate::fault::{Fault, FaultKind};
+
+/// `[access]`: who may call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether every call needs an API key.
+    pub keys_required: bool,
+    /// Who sends it may create projects and list all of them. Nobody may while it is unset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator_token: Option<SecretString>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            keys_required: true,
+            operator_token: None,
+        }
+    }
+}
+
+/// The metadata and header that names a project, where the key does not decide.
+pub const PROJECT_HEADER: &str = "tripline-project";
+
+/// The metadata that carries the token services know each other by.
+pub const INTERNAL_TOKEN_HEADER: &str = "tripline-internal-token";
+
+/// The project a gRPC call belongs to.
+///
+/// # Errors
+/// Says what is missing or wrong; a project of somebody else looks as if it did not exist.
+pub fn authorise(
+    registry: &Registry,
+    metadata: &MetadataMap,
+    scope: Scope,
+    requires_key: bool,
+) -> Result<ProjectName, Fault> {
+    let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
+    authorise_named(
+        registry,
+        text("authorization"),
+        text(PROJECT_HEADER),
+        scope,
+        requires_key,
+    )
+}
+
+/// The project a call belongs to, from its `authorization` header and the project it names.
+///
+/// # Errors
+/// As [`authorise`].
+pub fn authorise_named(
+    registry: &Registry,
+    authorization: Option<&str>,
+    named: Option<&str>,
+    scope: Scope,
+    requires_key: bool,
+) -> Result<ProjectName, Fault> {
+    let key = authorization.map(bearer).transpose()?;
+    Ok(registry.authorise(key, named, scope, requires_key)?)
+}
+
+fn bearer(authorization: &str) -> Result<&str, Fault> {
+    let (scheme, key) = authorization.split_once(' ').unwrap_or((authorization, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") || key.trim().is_empty() {
+        let message =
+            "the authorization header is not understood: send 'Authorization: Bearer KEY'";
+        return Err(Fault::new(FaultKind::Unauthenticated, message));
+    }
+    Ok(key.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_is_no_bearer_key_is_refused_even_where_keys_are_optional() {
+        let registry = Registry::default();
+        for header in ["Basic abc", "Bearer", "Bearer  "] {
+            let fault =
+                authorise_named(&registry, Some(header), None, Scope::Emit, false).unwrap_err();
+            assert_eq!(fault.kind, FaultKind::Unauthenticated, "{header}");
+        }
+    }
+}

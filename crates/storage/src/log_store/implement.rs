@@ -1,0 +1,338 @@
+//! The log's questions, written once for both databases; see `registry_store/implement.rs` for
+//! why this is a macro.
+
+/// Makes the functions `list`, `lines` and `history`, which ask a pool of `$database`.
+macro_rules! implement_log_reading {
+    ($database:ty, $row:ty) => {
+        type Pool = sqlx::Pool<$database>;
+        type Question = sqlx::QueryBuilder<$database>;
+
+        /// A page of a listing, newest first.
+        async fn list(
+            pool: &Pool,
+            project: &ProjectName,
+            filter: &DeliveryFilter,
+            before: Option<Cursor>,
+            limit: u32,
+        ) -> Result<Vec<DeliveryLine>, Error> {
+            let limit = limit.min(LINES_MAX);
+            if filter.asks_for_deliveries() {
+                return list_deliveries(pool, project, filter, before, limit).await;
+            }
+            let events = list_events(pool, project, filter, before, limit).await?;
+            let mut states = states_of(pool, project, events.iter().map(|line| line.eid)).await?;
+            let lines = events.into_iter().flat_map(|line| {
+                let states = states.remove(&line.eid).unwrap_or_default();
+                line.with_each(states)
+            });
+            let is_next = |line: &DeliveryLine| before.is_none_or(|before| line.comes_after(before));
+            Ok(lines.filter(is_next).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
+        }
+
+        /// Lines that are deliveries, in the order of their ids.
+        async fn list_deliveries(
+            pool: &Pool,
+            project: &ProjectName,
+            filter: &DeliveryFilter,
+            before: Option<Cursor>,
+            limit: u32,
+        ) -> Result<Vec<DeliveryLine>, Error> {
+            let mut question = Question::new(LINES);
+            question.push(" WHERE d.project = ").push_bind(project.as_str().to_owned());
+            if !filter.statuses.is_empty() {
+                question.push(" AND d.status IN (");
+                let mut list = question.separated(", ");
+                for status in &filter.statuses {
+                    list.push_bind(status.as_str());
+                }
+                question.push(")");
+                if !filter.statuses.contains(&Status::Processed) {
+                    // Says again what follows, in the words of the partial index.
+                    question.push(" AND d.status <> 'processed'");
+                }
+            }
+            if let Some(function) = &filter.function {
+                question.push(" AND d.function_name = ").push_bind(function.to_string());
+            }
+            if let Some(trigger) = &filter.trigger {
+                question.push(" AND d.trigger_name = ").push_bind(trigger.to_string());
+            }
+            if let Some(EventReference::Delivery(delivery)) = &filter.event {
+                question.push(" AND d.delivery_id = ").push_bind(delivery.uuid());
+            }
+            push_event_conditions(&mut question, filter);
+            for (column, comparison, bound) in time_bounds(filter, &["d.delivery_id", "e.eid"]) {
+                question.push(format_args!(" AND {column} {comparison} ")).push_bind(bound);
+            }
+            match before {
+                Some(Cursor { delivery: Some(delivery), .. }) => {
+                    question.push(" AND d.delivery_id < ").push_bind(delivery.uuid());
+                }
+                Some(Cursor { event, delivery: None }) => {
+                    question.push(" AND d.eid < ").push_bind(event.uuid());
+                }
+                None => {}
+            }
+            question.push(" ORDER BY d.delivery_id DESC LIMIT ").push_bind(i64::from(limit));
+            let rows = question.build().fetch_all(pool).await?;
+            rows.iter().map(|row| Ok(read_event_line(row)?.with(read_state(row)?))).collect()
+        }
+
+        fn push_event_conditions(question: &mut Question, filter: &DeliveryFilter) {
+            if let Some(event_type) = &filter.event_type {
+                question.push(" AND e.event_type = ").push_bind(event_type.as_str().to_owned());
+            }
+            match &filter.event {
+                Some(EventReference::Internal(eid)) => {
+                    question.push(" AND e.eid = ").push_bind(eid.uuid());
+                }
+                Some(EventReference::Client(id)) => {
+                    question.push(" AND (e.client_id = ").push_bind(id.clone());
+                    if let Ok(eid) = id.parse::<EventId>() {
+                        question.push(" OR e.client_id IS NULL AND e.eid = ").push_bind(eid.uuid());
+                    }
+                    question.push(")");
+                }
+                Some(EventReference::Delivery(_)) | None => {}
+            }
+        }
+
+        /// Lines of events, still without their deliveries. The event the cursor names is among
+        /// them, since some of its deliveries may follow the cursor.
+        async fn list_events(
+            pool: &Pool,
+            project: &ProjectName,
+            filter: &DeliveryFilter,
+            before: Option<Cursor>,
+            limit: u32,
+        ) -> Result<Vec<DeliveryLine>, Error> {
+            let mut question = Question::new(
+                "SELECT e.eid, e.client_id, e.event_type, e.subject, e.accepted_at_us FROM events AS e",
+            );
+            question.push(" WHERE e.project = ").push_bind(project.as_str().to_owned());
+            push_event_conditions(&mut question, filter);
+            for (column, comparison, bound) in time_bounds(filter, &["e.eid"]) {
+                question.push(format_args!(" AND {column} {comparison} ")).push_bind(bound);
+            }
+            if let Some(before) = before {
+                question.push(" AND e.eid <= ").push_bind(before.event.uuid());
+            }
+            question.push(" ORDER BY e.eid DESC LIMIT ").push_bind(i64::from(limit) + 1);
+            let rows = question.build().fetch_all(pool).await?;
+            rows.iter().map(read_event_line).collect()
+        }
+
+        /// The deliveries of events. They lie in the ranges of their events' milliseconds, so the
+        /// primary key finds them.
+        async fn states_of(
+            pool: &Pool,
+            project: &ProjectName,
+            events: impl Iterator<Item = EventId>,
+        ) -> Result<HashMap<EventId, Vec<DeliveryState>>, Error> {
+            let spans: BTreeSet<_> = events.map(span_of).collect();
+            let mut found: HashMap<EventId, Vec<DeliveryState>> = HashMap::new();
+            if spans.is_empty() {
+                return Ok(found);
+            }
+            let mut question = Question::new(DELIVERY_COLUMNS);
+            question.push(" FROM (");
+            question.push_values(spans, |mut row, (first, end)| {
+                row.push_bind(first).push_bind(end);
+            });
+            question.push(
+                ") AS span CROSS JOIN deliveries AS d WHERE d.delivery_id >= span.column1 \
+                 AND d.delivery_id < span.column2 AND d.project = ",
+            );
+            question.push_bind(project.as_str().to_owned());
+            for row in question.build().fetch_all(pool).await? {
+                let eid = EventId::from_uuid(row.try_get("eid")?);
+                found.entry(eid).or_default().push(read_state(&row)?);
+            }
+            for states in found.values_mut() {
+                states.sort_by_key(|state| Reverse(state.id));
+            }
+            Ok(found)
+        }
+
+        /// The lines of these deliveries, in no order.
+        async fn lines(
+            pool: &Pool,
+            project: &ProjectName,
+            deliveries: &[DeliveryId],
+        ) -> Result<Vec<DeliveryLine>, Error> {
+            let mut found = Vec::with_capacity(deliveries.len());
+            for some in deliveries.chunks(1000) {
+                let mut question = Question::new(LINES);
+                question.push(" WHERE d.project = ").push_bind(project.as_str().to_owned());
+                question.push(" AND d.delivery_id IN (");
+                let mut list = question.separated(", ");
+                for delivery in some {
+                    list.push_bind(delivery.uuid());
+                }
+                question.push(")");
+                for row in question.build().fetch_all(pool).await? {
+                    found.push(read_event_line(&row)?.with(read_state(&row)?));
+                }
+            }
+            Ok(found)
+        }
+
+        async fn history(
+            pool: &Pool,
+            project: &ProjectName,
+            reference: &EventReference,
+        ) -> Result<Option<EventHistory>, Error> {
+            let Some(event) = find_event(pool, project, reference).await? else { return Ok(None) };
+            let mut states = states_of(pool, project, std::iter::once(event.eid)).await?;
+            let mut states = states.remove(&event.eid).unwrap_or_default();
+            states.sort_by(|one, other| one.trigger.cmp(&other.trigger));
+            let mut deliveries = Vec::with_capacity(states.len());
+            for state in states {
+                let attempts = attempts_of(pool, project, event.eid, &state).await?;
+                deliveries.push((state, attempts));
+            }
+            Ok(Some(EventHistory { event, deliveries }))
+        }
+
+        async fn find_event(
+            pool: &Pool,
+            project: &ProjectName,
+            reference: &EventReference,
+        ) -> Result<Option<Event>, Error> {
+            let mut question = Question::new(
+                "SELECT e.eid, e.client_id, e.source, e.event_type, e.subject, e.time_us, \
+                 e.accepted_at_us, e.data_content_type, e.data, e.attributes FROM events AS e",
+            );
+            question.push(" WHERE e.project = ").push_bind(project.as_str().to_owned());
+            let filter = DeliveryFilter { event: Some(reference.clone()), ..DeliveryFilter::default() };
+            push_event_conditions(&mut question, &filter);
+            if let EventReference::Delivery(delivery) = reference {
+                let eid: Option<uuid::Uuid> = sqlx::query_scalar(
+                    "SELECT eid FROM deliveries WHERE project = $1 AND delivery_id = $2",
+                )
+                .bind(project.as_str())
+                .bind(delivery.uuid())
+                .fetch_optional(pool)
+                .await?;
+                let Some(eid) = eid else { return Ok(None) };
+                question.push(" AND e.eid = ").push_bind(eid);
+            }
+            // A client may use an id again, after a day: the newest event has it.
+            question.push(" ORDER BY e.eid DESC LIMIT 1");
+            let row = question.build().fetch_optional(pool).await?;
+            row.as_ref().map(|row| read_event(row, project)).transpose()
+        }
+
+        async fn attempts_of(
+            pool: &Pool,
+            project: &ProjectName,
+            event: EventId,
+            state: &DeliveryState,
+        ) -> Result<Vec<Attempted>, Error> {
+            let rows = sqlx::query(
+                "SELECT number, generation, started_at_us, duration_us, url, response_status, \
+                 error_class, error, request_headers, request_bytes, response_headers, \
+                 response_body, is_response_truncated, worker, traceparent, status, remark, \
+                 next_attempt_at_us FROM attempts WHERE delivery_id = $1 \
+                 ORDER BY generation, number LIMIT $2",
+            )
+            .bind(state.id.uuid())
+            .bind(i64::from(LINES_MAX))
+            .fetch_all(pool)
+            .await?;
+            rows.iter().map(|row| read_attempt(row, project, event, state)).collect()
+        }
+
+        fn read_event_line(row: &$row) -> Result<DeliveryLine, Error> {
+            let eid = EventId::from_uuid(row.try_get("eid")?);
+            let client_id: Option<String> = row.try_get("client_id")?;
+            Ok(DeliveryLine {
+                eid,
+                event_id: client_id.unwrap_or_else(|| eid.to_string()),
+                event_type: parse("event", row.try_get("event_type")?)?,
+                subject: row.try_get("subject")?,
+                accepted_at: from_micros(row.try_get("accepted_at_us")?)?,
+                delivery: None,
+            })
+        }
+
+        fn read_event(row: &$row, project: &ProjectName) -> Result<Event, Error> {
+            let line = read_event_line(row)?;
+            let mut event = Event {
+                eid: line.eid,
+                project: project.clone(),
+                id: line.event_id,
+                source: row.try_get("source")?,
+                event_type: line.event_type,
+                subject: line.subject,
+                time: from_micros(row.try_get("time_us")?)?,
+                accepted_at: line.accepted_at,
+                data_content_type: row.try_get("data_content_type")?,
+                data: row.try_get::<Vec<u8>, _>("data")?.into(),
+                actor: None,
+                partition_key: None,
+                correlation_id: None,
+                causation_id: None,
+                depth: 0,
+                traceparent: None,
+                extensions: BTreeMap::new(),
+            };
+            let attributes: Option<String> = row.try_get("attributes")?;
+            Attributes::from_text(attributes.as_deref())?.give_to(&mut event);
+            Ok(event)
+        }
+
+        fn read_state(row: &$row) -> Result<DeliveryState, Error> {
+            Ok(DeliveryState {
+                id: DeliveryId::from_uuid(row.try_get("delivery_id")?),
+                trigger: parse("delivery", row.try_get("trigger_name")?)?,
+                function: parse("delivery", row.try_get("function_name")?)?,
+                status: read_status(row.try_get("status")?)?,
+                remark: row.try_get("remark")?,
+                generation: count(row.try_get("generation")?),
+                attempts: count(row.try_get("attempts")?),
+                next_attempt_at: read_time(row.try_get("next_attempt_at_us")?)?,
+                last_attempt_at: read_time(row.try_get("last_attempt_at_us")?)?,
+                duration: row.try_get::<Option<i64>, _>("duration_us")?.map(from_duration_micros),
+                response_status: read_response_status(row.try_get("response_status")?),
+                error_class: read_error_class(row.try_get("error_class")?)?,
+                error: row.try_get("error")?,
+            })
+        }
+
+        fn read_attempt(
+            row: &$row,
+            project: &ProjectName,
+            event: EventId,
+            state: &DeliveryState,
+        ) -> Result<Attempted, Error> {
+            Ok(Attempted {
+                project: project.clone(),
+                event,
+                delivery: state.id,
+                trigger: state.trigger.clone(),
+                function: state.function.clone(),
+                number: count(row.try_get("number")?),
+                generation: count(row.try_get("generation")?),
+                started_at: from_micros(row.try_get("started_at_us")?)?,
+                duration: from_duration_micros(row.try_get("duration_us")?),
+                url: row.try_get("url")?,
+                response_status: read_response_status(row.try_get("response_status")?),
+                error_class: read_error_class(row.try_get("error_class")?)?,
+                error: row.try_get("error")?,
+                request_headers: read_headers(row.try_get("request_headers")?)?,
+                request_bytes: unsigned(row.try_get("request_bytes")?),
+                response_headers: read_headers(row.try_get("response_headers")?)?,
+                response_body: row.try_get::<Vec<u8>, _>("response_body")?.into(),
+                is_response_truncated: row.try_get("is_response_truncated")?,
+                worker: row.try_get("worker")?,
+                traceparent: row.try_get("traceparent")?,
+                status: read_status(row.try_get("status")?)?,
+                remark: row.try_get("remark")?,
+                next_attempt_at: read_time(row.try_get("next_attempt_at_us")?)?,
+            })
+        }
+    };
+}
+
+pub(crate) use implement_log_reading;

@@ -1,0 +1,72 @@
+//! The migrations, as part of the program: forward only, each run once.
+
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+/// Numbered from 1 in the order in which they are listed.
+type Listed = [(&'static str, &'static str)];
+
+const POSTGRES: &Listed = &[
+    (
+        "functions",
+        include_str!("../migrations/postgres/0001_functions.sql"),
+    ),
+    (
+        "delivery",
+        include_str!("../migrations/postgres/0002_delivery.sql"),
+    ),
+    ("logs", include_str!("../migrations/postgres/0003_logs.sql")),
+];
+
+const SQLITE_TRIPLINE: &Listed = &[
+    (
+        "functions",
+        include_str!("../migrations/sqlite/tripline/0001_functions.sql"),
+    ),
+    (
+        "delivery",
+        include_str!("../migrations/sqlite/tripline/0002_delivery.sql"),
+    ),
+];
+
+const SQLITE_LOGS: &Listed = &[(
+    "logs",
+    include_str!("../migrations/sqlite/logs/0001_logs.sql"),
+)];
+
+const SQLITE_QUEUE: &Listed = &[(
+    "queue",
+    include_str!("../migrations/sqlite/queue/0001_queue.sql"),
+)];
+
+pub(crate) fn postgres() -> Migrator {
+    migrator(POSTGRES)
+}
+
+pub(crate) fn sqlite_tripline() -> Migrator {
+    migrator(SQLITE_TRIPLINE)
+}
+
+pub(crate) fn sqlite_logs() -> Migrator {
+    migrator(SQLITE_LOGS)
+}
+
+pub(crate) fn sqlite_queue() -> Migrator {
+    migrator(SQLITE_QUEUE)
+}
+
+fn migrator(listed: &Listed) -> Migrator {
+    let migrations = (1..).zip(listed).map(|(version, &(name, sql))| {
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    // While a release is rolled out, old processes start beside a newer database.
+    migrator.set_ignore_missing(true);
+    migrator
+}

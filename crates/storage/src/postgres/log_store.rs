@@ -1,0 +1,232 @@
+//! What happened, on `PostgreSQL`, divided by day.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::delivery::Status;
+use domain::event::Event;
+use domain::id::{DeliveryId, EventId};
+use domain::name::ProjectName;
+use domain::record::{Attempted, Record};
+use jiff::Timestamp;
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
+
+use super::partitions::Partitions;
+use super::ping;
+use crate::columns::{count, from_duration_micros, from_micros, parse, unsigned};
+use crate::log_store::implement::implement_log_reading;
+use crate::log_store::read::{
+    DELIVERY_COLUMNS, LINES, LINES_MAX, read_error_class, read_headers, read_response_status,
+    read_status, read_time, span_of, time_bounds,
+};
+use crate::log_store::rows::{AttemptRow, Attributes, DeliveryRow, EventRow, KEEP_FURTHEST, Rows};
+use crate::log_store::{
+    Cursor, DeliveryFilter, DeliveryLine, DeliveryState, EventHistory, EventReference,
+};
+use crate::{Error, LogStore};
+
+#[derive(Debug)]
+pub(super) struct Logs {
+    pool: PgPool,
+    partitions: Partitions,
+}
+
+impl Logs {
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self {
+            pool,
+            partitions: Partitions::default(),
+        }
+    }
+
+    async fn insert(&self, records: &[&Record]) -> Result<(), Error> {
+        let (events, deliveries, attempts) = Rows::of(records.iter().copied())?.into_parts();
+        let mut transaction = self.pool.begin().await?;
+        if !events.is_empty() {
+            insert_events(&mut transaction, &events).await?;
+        }
+        if !deliveries.is_empty() {
+            insert_deliveries(&mut transaction, &deliveries).await?;
+        }
+        if !attempts.is_empty() {
+            insert_attempts(&mut transaction, &attempts).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// One by one, so that one record that is refused does not hold up the others.
+    async fn insert_each(&self, records: &[&Record]) -> Result<(), Error> {
+        for record in records {
+            match self.insert(&[record]).await {
+                Err(error @ (Error::Refused(_) | Error::Corrupt { .. })) => {
+                    let cause = std::error::Error::source(&error);
+                    tracing::error!(%error, ?cause, project = %record.project(), "record left out of the log: the database refuses it");
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl LogStore for Logs {
+    async fn record(&self, records: &[Record]) -> Result<(), Error> {
+        let kept = self.partitions.prepare(&self.pool, records).await?;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        match self.insert(&kept).await {
+            Err(Error::Refused(_) | Error::Corrupt { .. }) => {}
+            other => return other,
+        }
+        // Another replica may just have dropped a partition we thought was there.
+        self.partitions.forget();
+        let kept = self.partitions.prepare(&self.pool, records).await?;
+        self.insert_each(&kept).await
+    }
+
+    async fn deliveries(
+        &self,
+        project: &ProjectName,
+        filter: &DeliveryFilter,
+        before: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Vec<DeliveryLine>, Error> {
+        list(&self.pool, project, filter, before, limit).await
+    }
+
+    async fn lines(
+        &self,
+        project: &ProjectName,
+        deliveries: &[DeliveryId],
+    ) -> Result<Vec<DeliveryLine>, Error> {
+        lines(&self.pool, project, deliveries).await
+    }
+
+    async fn event(
+        &self,
+        project: &ProjectName,
+        event: &EventReference,
+    ) -> Result<Option<EventHistory>, Error> {
+        history(&self.pool, project, event).await
+    }
+
+    async fn keep_partitions(
+        &self,
+        now: Timestamp,
+        retention: Duration,
+    ) -> Result<Vec<String>, Error> {
+        self.partitions.keep(&self.pool, now, retention).await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        ping(&self.pool).await
+    }
+}
+
+implement_log_reading!(sqlx::Postgres, PgRow);
+
+async fn insert_events(connection: &mut PgConnection, rows: &[EventRow<'_>]) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO events (project, eid, client_id, source, event_type, subject, time_us, \
+         accepted_at_us, data_content_type, data, attributes) \
+         SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], \
+         $6::text[], $7::bigint[], $8::bigint[], $9::text[], $10::bytea[], $11::text[]) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(column(rows, |row| row.project))
+    .bind(column(rows, |row| row.eid))
+    .bind(column(rows, |row| row.client_id.as_deref()))
+    .bind(column(rows, |row| row.source.as_ref()))
+    .bind(column(rows, |row| row.event_type))
+    .bind(column(rows, |row| row.subject.as_deref()))
+    .bind(column(rows, |row| row.time_us))
+    .bind(column(rows, |row| row.accepted_at_us))
+    .bind(column(rows, |row| row.data_content_type.as_deref()))
+    .bind(column(rows, |row| row.data))
+    .bind(column(rows, |row| row.attributes.as_deref()))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+const INSERT_DELIVERIES: &str = "INSERT INTO deliveries AS held (project, delivery_id, eid, \
+     trigger_name, function_name, generation, step, attempts, status, remark, \
+     next_attempt_at_us, last_attempt_at_us, duration_us, response_status, error_class, error) \
+     SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], \
+     $6::bigint[], $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::bigint[], \
+     $12::bigint[], $13::bigint[], $14::bigint[], $15::text[], $16::text[])";
+
+async fn insert_deliveries(
+    connection: &mut PgConnection,
+    rows: &[DeliveryRow<'_>],
+) -> Result<(), Error> {
+    sqlx::query(AssertSqlSafe([INSERT_DELIVERIES, KEEP_FURTHEST].concat()))
+        .bind(column(rows, |row| row.project))
+        .bind(column(rows, |row| row.delivery))
+        .bind(column(rows, |row| row.eid))
+        .bind(column(rows, |row| row.trigger))
+        .bind(column(rows, |row| row.function.as_str()))
+        .bind(column(rows, |row| row.generation))
+        .bind(column(rows, |row| row.step))
+        .bind(column(rows, |row| row.last.attempts))
+        .bind(column(rows, |row| row.status.as_str()))
+        .bind(column(rows, |row| row.remark.as_deref()))
+        .bind(column(rows, |row| row.next_attempt_at_us))
+        .bind(column(rows, |row| row.last.at_us))
+        .bind(column(rows, |row| row.last.duration_us))
+        .bind(column(rows, |row| row.last.response_status))
+        .bind(column(rows, |row| row.last.error_class))
+        .bind(column(rows, |row| row.last.error.as_deref()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert_attempts(
+    connection: &mut PgConnection,
+    rows: &[AttemptRow<'_>],
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO attempts (delivery_id, generation, number, started_at_us, duration_us, url, \
+         response_status, error_class, error, request_headers, request_bytes, response_headers, \
+         response_body, is_response_truncated, worker, traceparent, status, remark, \
+         next_attempt_at_us) \
+         SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], \
+         $5::bigint[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::text[], \
+         $11::bigint[], $12::text[], $13::bytea[], $14::boolean[], $15::text[], $16::text[], \
+         $17::text[], $18::text[], $19::bigint[]) ON CONFLICT DO NOTHING",
+    )
+    .bind(column(rows, |row| row.delivery))
+    .bind(column(rows, |row| row.generation))
+    .bind(column(rows, |row| row.number))
+    .bind(column(rows, |row| row.started_at_us))
+    .bind(column(rows, |row| row.duration_us))
+    .bind(column(rows, |row| row.url.as_ref()))
+    .bind(column(rows, |row| row.response_status))
+    .bind(column(rows, |row| row.error_class))
+    .bind(column(rows, |row| row.error.as_deref()))
+    .bind(column(rows, |row| row.request_headers.as_str()))
+    .bind(column(rows, |row| row.request_bytes))
+    .bind(column(rows, |row| row.response_headers.as_str()))
+    .bind(column(rows, |row| row.response_body))
+    .bind(column(rows, |row| row.is_response_truncated))
+    .bind(column(rows, |row| row.worker.as_ref()))
+    .bind(column(rows, |row| row.traceparent.as_deref()))
+    .bind(column(rows, |row| row.status))
+    .bind(column(rows, |row| row.remark.as_deref()))
+    .bind(column(rows, |row| row.next_attempt_at_us))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// One column of the rows, as an array of its own.
+fn column<'a, Row, T: 'a>(rows: &'a [Row], value: impl Fn(&'a Row) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}

@@ -1,0 +1,222 @@
+//! The promises of the three stores, kept by PostgreSQL and by SQLite alike.
+#![expect(clippy::unwrap_used, reason = "a broken set-up should stop the test")]
+
+#[path = "conformance/logs.rs"]
+mod logs;
+#[path = "conformance/registry.rs"]
+mod registry;
+#[path = "conformance/waiting_room.rs"]
+mod waiting_room;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::AssertSqlSafe;
+use storage::{Cipher, Config, LogStore, RegistryStore, WaitingRoom, postgres, sqlite};
+
+/// Far longer than anything here takes; only a failing test waits that long.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The stores of one database of the test's own.
+struct Stores {
+    registry: Arc<dyn RegistryStore>,
+    waiting_room: Arc<dyn WaitingRoom>,
+    logs: Arc<dyn LogStore>,
+    raw: Raw,
+}
+
+/// The same tables, without the stores in between.
+enum Raw {
+    Postgres {
+        pool: sqlx::PgPool,
+        _database: testkit::TestDatabase,
+    },
+    Sqlite {
+        tripline: sqlx::SqlitePool,
+        logs: sqlx::SqlitePool,
+        _folder: tempfile::TempDir,
+    },
+}
+
+impl Raw {
+    /// Runs a statement on the tables of registry and waiting room; `NUMBERS` are the numbers
+    /// 1 to 100,000, as a table with the column `n`.
+    async fn execute(&self, statement: &str) {
+        match self {
+            Self::Postgres { pool, .. } => {
+                let statement =
+                    format!("SET search_path TO functions, delivery, logs; {statement}");
+                let numbers = "(SELECT * FROM generate_series(1, 100000)) AS numbers (n)";
+                let statement = statement.replace("NUMBERS", numbers);
+                sqlx::raw_sql(AssertSqlSafe(statement))
+                    .execute(pool)
+                    .await
+                    .unwrap();
+            }
+            Self::Sqlite { tripline, .. } => {
+                let numbers = "(WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL \
+                    SELECT n + 1 FROM numbers WHERE n < 100000) SELECT n FROM numbers)";
+                let statement = statement.replace("NUMBERS", numbers);
+                sqlx::raw_sql(AssertSqlSafe(statement))
+                    .execute(tripline)
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+
+    /// How many rows a question about the log has.
+    async fn count_of_logs(&self, table: &str) -> i64 {
+        let question = format!("SELECT count(*) FROM {table}");
+        match self {
+            Self::Postgres { pool, .. } => {
+                let question = question.replace("FROM ", "FROM logs.");
+                sqlx::query_scalar(AssertSqlSafe(question))
+                    .fetch_one(pool)
+                    .await
+                    .unwrap()
+            }
+            Self::Sqlite { logs, .. } => sqlx::query_scalar(AssertSqlSafe(question))
+                .fetch_one(logs)
+                .await
+                .unwrap(),
+        }
+    }
+
+    /// A column of bytes or text, of every row.
+    async fn bytes_of_functions(&self, column: &str) -> Vec<Vec<u8>> {
+        match self {
+            Self::Postgres { pool, .. } => {
+                let question = format!("SELECT {column} FROM functions.functions");
+                sqlx::query_scalar(AssertSqlSafe(question))
+                    .fetch_all(pool)
+                    .await
+                    .unwrap()
+            }
+            Self::Sqlite { tripline, .. } => {
+                let question = format!("SELECT {column} FROM functions");
+                sqlx::query_scalar(AssertSqlSafe(question))
+                    .fetch_all(tripline)
+                    .await
+                    .unwrap()
+            }
+        }
+    }
+}
+
+fn cipher() -> Cipher {
+    Cipher::from_key([42; 32])
+}
+
+async fn postgres_stores() -> Stores {
+    let database = testkit::postgres().await;
+    let config = Config::at(database.url().parse().unwrap());
+    let postgres = postgres::connect(&config).unwrap();
+    // Two processes that start at once both bring the tables up to date.
+    let (one, other) = tokio::join!(postgres.migrate(), postgres.migrate());
+    one.unwrap();
+    other.unwrap();
+    let pool = sqlx::PgPool::connect(&database.url()).await.unwrap();
+    Stores {
+        registry: postgres.registry(cipher()),
+        waiting_room: postgres.waiting_room(),
+        logs: postgres.logs(),
+        raw: Raw::Postgres {
+            pool,
+            _database: database,
+        },
+    }
+}
+
+async fn sqlite_stores() -> Stores {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = sqlite::open(&folder.path().join("data")).await.unwrap();
+    let raw = async |name: &str| {
+        let url = format!(
+            "sqlite://{}",
+            folder.path().join("data").join(name).display()
+        );
+        sqlx::SqlitePool::connect(&url).await.unwrap()
+    };
+    let (tripline, logs) = (raw("tripline.db").await, raw("logs.db").await);
+    Stores {
+        registry: sqlite.registry(cipher()),
+        waiting_room: sqlite.waiting_room(),
+        logs: sqlite.logs(),
+        raw: Raw::Sqlite {
+            tripline,
+            logs,
+            _folder: folder,
+        },
+    }
+}
+
+macro_rules! on_both_databases {
+    ($($module:ident: $($case:ident),+;)+) => {
+        mod on_postgres {
+            $($(
+                #[tokio::test]
+                async fn $case() {
+                    super::$module::$case(&super::postgres_stores().await).await;
+                }
+            )+)+
+        }
+
+        mod on_sqlite {
+            $($(
+                #[tokio::test]
+                async fn $case() {
+                    super::$module::$case(&super::sqlite_stores().await).await;
+                }
+            )+)+
+        }
+    };
+}
+
+on_both_databases! {
+    registry:
+        a_project_is_made_once_and_with_its_first_key,
+        a_revoked_key_keeps_its_first_time,
+        a_function_and_its_trigger_come_back_as_given,
+        secrets_are_in_no_table_in_clear,
+        names_that_are_taken_or_missing_are_told,
+        nothing_is_stored_when_the_trigger_is_taken,
+        listings_come_in_pages_by_name,
+        updates_replace_and_keep_the_time_of_making,
+        deleting_a_function_deletes_its_triggers_and_says_so,
+        what_is_made_again_after_a_deletion_is_there,
+        a_thousand_changes_are_all_seen,
+        a_reader_misses_nothing_that_is_changed_meanwhile,
+        who_lags_too_far_behind_gets_a_snapshot,
+        a_change_wakes_those_who_wait,
+        a_hundred_thousand_triggers_load;
+    waiting_room:
+        a_row_comes_when_it_is_due_and_only_once,
+        a_claim_that_runs_out_comes_again,
+        only_a_newer_attempt_replaces_a_row,
+        removing_leaves_a_newer_attempt,
+        claimers_never_share_a_row,
+        a_row_that_is_put_wakes_those_who_wait,
+        rows_are_counted_by_reason;
+    logs:
+        an_event_tells_its_whole_story,
+        records_say_the_same_in_any_order_and_number,
+        a_state_never_goes_back,
+        an_ending_without_an_attempt_keeps_the_last_one,
+        a_redrive_begins_again,
+        a_listing_shows_everything_newest_first_in_pages,
+        filters_narrow_a_listing,
+        events_are_found_by_every_name,
+        lines_of_some_deliveries,
+        another_project_sees_nothing,
+        a_zero_byte_does_not_hold_up_a_batch,
+        days_past_their_time_are_dropped,
+        views_have_the_columns_of_space_cloud,
+        a_large_batch_is_stored_whole;
+}
+
+/// Only PostgreSQL is divided by day.
+#[tokio::test]
+async fn a_record_too_old_to_be_kept_holds_nothing_up() {
+    logs::a_record_too_old_to_be_kept_holds_nothing_up(&postgres_stores().await).await;
+}

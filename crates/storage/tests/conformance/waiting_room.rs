@@ -1,0 +1,161 @@
+//! What waits.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use domain::delivery::WaitReason;
+use domain::id::{DeliveryId, EventId};
+use jiff::Timestamp;
+use storage::waiting_room::WaitingRow;
+
+use crate::{DEADLINE, Stores};
+
+const CLAIM: Duration = Duration::from_secs(30);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_795_000_000 + seconds).unwrap()
+}
+
+/// A row of its own for each number, due so many seconds on.
+fn row(number: u8, due_s: i64) -> WaitingRow {
+    let event = EventId::new(at(0), [number; 10]);
+    WaitingRow {
+        project: "acme".parse().unwrap(),
+        delivery: DeliveryId::derive(event, "welcome"),
+        trigger: "welcome".parse().unwrap(),
+        function: "shop/welcome".parse().unwrap(),
+        generation: 0,
+        next_attempt: 2,
+        reason: WaitReason::Retry,
+        since: at(0),
+        due_at: at(due_s),
+        payload: Bytes::from(vec![number, 0, 255]),
+    }
+}
+
+pub(crate) async fn a_row_comes_when_it_is_due_and_only_once(stores: &Stores) {
+    let room = &stores.waiting_room;
+    assert_eq!(room.next_due_at().await.unwrap(), None);
+    room.put(&[]).await.unwrap();
+    room.put(&[row(1, 20), row(2, 10), row(3, 30)])
+        .await
+        .unwrap();
+    assert_eq!(room.next_due_at().await.unwrap(), Some(at(10)));
+    assert_eq!(room.claim_due(at(9), CLAIM, 10).await.unwrap(), []);
+    assert_eq!(
+        room.claim_due(at(20), CLAIM, 1).await.unwrap(),
+        [row(2, 10)]
+    );
+    assert_eq!(
+        room.claim_due(at(20), CLAIM, 10).await.unwrap(),
+        [row(1, 20)]
+    );
+    assert_eq!(room.claim_due(at(20), CLAIM, 10).await.unwrap(), []);
+    assert_eq!(room.next_due_at().await.unwrap(), Some(at(30)));
+    room.remove(&[row(1, 20), row(2, 10), row(9, 0)])
+        .await
+        .unwrap();
+    assert_eq!(
+        room.claim_due(at(1000), CLAIM, 10).await.unwrap(),
+        [row(3, 30)]
+    );
+    room.ping().await.unwrap();
+}
+
+pub(crate) async fn a_claim_that_runs_out_comes_again(stores: &Stores) {
+    let room = &stores.waiting_room;
+    room.put(&[row(1, 10)]).await.unwrap();
+    assert_eq!(room.claim_due(at(10), CLAIM, 10).await.unwrap().len(), 1);
+    assert_eq!(room.next_due_at().await.unwrap(), Some(at(40)));
+    assert_eq!(room.claim_due(at(39), CLAIM, 10).await.unwrap(), []);
+    assert_eq!(
+        room.claim_due(at(40), CLAIM, 10).await.unwrap(),
+        [row(1, 10)]
+    );
+}
+
+pub(crate) async fn only_a_newer_attempt_replaces_a_row(stores: &Stores) {
+    let room = &stores.waiting_room;
+    let newer = WaitingRow {
+        next_attempt: 3,
+        payload: Bytes::from_static(b"3"),
+        ..row(1, 50)
+    };
+    let again = WaitingRow {
+        generation: 1,
+        next_attempt: 1,
+        ..row(1, 70)
+    };
+    room.put(&[row(1, 10)]).await.unwrap();
+    assert_eq!(room.claim_due(at(10), CLAIM, 10).await.unwrap().len(), 1);
+    room.put(&[row(1, 10)]).await.unwrap();
+    assert_eq!(
+        room.claim_due(at(10), CLAIM, 10).await.unwrap(),
+        [],
+        "the claim still holds"
+    );
+    room.put(&[row(1, 10), newer.clone(), row(1, 10)])
+        .await
+        .unwrap();
+    room.put(&[row(1, 10)]).await.unwrap();
+    assert_eq!(
+        room.claim_due(at(50), CLAIM, 10).await.unwrap(),
+        [newer.clone()]
+    );
+    room.put(&[again.clone(), newer]).await.unwrap();
+    assert_eq!(room.claim_due(at(1000), CLAIM, 10).await.unwrap(), [again]);
+}
+
+pub(crate) async fn removing_leaves_a_newer_attempt(stores: &Stores) {
+    let room = &stores.waiting_room;
+    let newer = WaitingRow {
+        next_attempt: 3,
+        ..row(1, 20)
+    };
+    room.put(&[row(1, 10), row(2, 10)]).await.unwrap();
+    let claimed = room.claim_due(at(10), CLAIM, 10).await.unwrap();
+    room.put(std::slice::from_ref(&newer)).await.unwrap();
+    room.remove(&claimed).await.unwrap();
+    room.remove(&[]).await.unwrap();
+    assert_eq!(room.claim_due(at(1000), CLAIM, 10).await.unwrap(), [newer]);
+}
+
+pub(crate) async fn claimers_never_share_a_row(stores: &Stores) {
+    let rows: Vec<_> = (0..200)
+        .map(|number| row(number, i64::from(number) % 7))
+        .collect();
+    stores.waiting_room.put(&rows).await.unwrap();
+    let mut claimers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let room = Arc::clone(&stores.waiting_room);
+        claimers.spawn(async move {
+            let mut mine = Vec::new();
+            while let [first, rest @ ..] = &*room.claim_due(at(10), CLAIM, 9).await.unwrap() {
+                mine.push(first.delivery);
+                mine.extend(rest.iter().map(|row| row.delivery));
+            }
+            mine
+        });
+    }
+    let all: Vec<_> = claimers.join_all().await.into_iter().flatten().collect();
+    assert_eq!(all.len(), 200);
+    assert_eq!(all.into_iter().collect::<HashSet<_>>().len(), 200);
+}
+
+pub(crate) async fn a_row_that_is_put_wakes_those_who_wait(stores: &Stores) {
+    let room = &stores.waiting_room;
+    room.changed(Duration::from_millis(300)).await;
+    let started = Instant::now();
+    let put = async { room.put(&[row(1, 10)]).await.unwrap() };
+    tokio::join!(put, room.changed(DEADLINE * 2));
+    assert!(started.elapsed() < DEADLINE, "it was woken, not polled");
+}
+
+pub(crate) async fn rows_are_counted_by_reason(stores: &Stores) {
+    let room = &stores.waiting_room;
+    assert_eq!(room.counts().await.unwrap(), []);
+    room.put(&[row(1, 10), row(2, 10)]).await.unwrap();
+    assert_eq!(room.counts().await.unwrap(), [(WaitReason::Retry, 2)]);
+}

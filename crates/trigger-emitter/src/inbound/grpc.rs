@@ -1,0 +1,192 @@
+//! gRPC: one event, many, or a stream whose events are acknowledged one by one.
+
+mod stream;
+
+use std::fmt;
+use std::sync::Arc;
+
+use domain::access::Scope;
+use domain::name::ProjectName;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use lifecycle::Tasks;
+use protocol::access::authorise;
+use protocol::events::v1 as wire;
+use protocol::events::v1::event_service_server::{EventService, EventServiceServer};
+use protocol::fault::Fault;
+use protocol::from_timestamp;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
+
+use crate::accept::Call;
+use crate::draft::{Dialect, Draft};
+use crate::emit::{Accepted, Door};
+use crate::inbound::call_span;
+use crate::inbound::http::check_idempotency_key;
+use crate::metrics;
+
+/// Besides the events' own bytes a message has some of its own.
+const FRAME_BYTES: usize = 64 * 1024;
+
+const IDEMPOTENCY_KEY: &str = "idempotency_key";
+
+/// The service; clones share the door.
+#[derive(Clone)]
+pub(crate) struct Emitting {
+    door: Door,
+    stopping: Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+impl fmt::Debug for Emitting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Emitting").field("door", &self.door).finish_non_exhaustive()
+    }
+}
+
+impl Emitting {
+    pub(crate) fn new(door: Door, tasks: &Tasks) -> Self {
+        let tasks = tasks.clone();
+        Self { door, stopping: Arc::new(move || Box::pin(tasks.stopping())) }
+    }
+
+    pub(crate) fn server(&self, request_bytes_max: usize) -> EventServiceServer<Self> {
+        EventServiceServer::new(self.clone())
+            .max_decoding_message_size(request_bytes_max.saturating_add(FRAME_BYTES))
+    }
+
+    fn call(&self, metadata: &MetadataMap) -> Result<Call, Fault> {
+        Ok(Call {
+            project: self.authorise(metadata)?,
+            dialect: Dialect::Grpc,
+            traceparent: traceparent(metadata).map(ToOwned::to_owned),
+        })
+    }
+
+    fn authorise(&self, metadata: &MetadataMap) -> Result<ProjectName, Fault> {
+        self.door.authorise(|registry, keys_required| {
+            authorise(registry, metadata, Scope::Emit, keys_required)
+        })
+    }
+
+    async fn emit_event(
+        &self,
+        request: Request<wire::EmitEventRequest>,
+    ) -> Result<wire::EmitEventResponse, Fault> {
+        let call = self.call(request.metadata())?;
+        let request = request.into_inner();
+        let draft = draft(request.event).map_err(|fault| fault.within("event"))?;
+        let _room = self.door.room(draft.data.len())?;
+        let key = idempotency_key(&request.idempotency_key)?;
+        let accepted = self.door.emit(&call, draft, key).await;
+        let accepted = accepted.map_err(|fault| fault.within("event"))?;
+        Ok(wire::EmitEventResponse { accepted: Some(accepted.into()) })
+    }
+
+    async fn emit_events(
+        &self,
+        request: Request<wire::EmitEventsRequest>,
+    ) -> Result<wire::EmitEventsResponse, Fault> {
+        let call = self.call(request.metadata())?;
+        let events = request.into_inner().events;
+        let _room = self.door.room(events.iter().map(|event| event.data.len()).sum())?;
+        let mut drafts = Vec::with_capacity(events.len());
+        for (number, event) in events.into_iter().enumerate() {
+            let draft = draft(Some(event));
+            drafts.push(draft.map_err(|fault| fault.within(&format!("events[{number}]")))?);
+        }
+        let accepted = self.door.emit_all(&call, drafts, None).await?;
+        Ok(wire::EmitEventsResponse { accepted: accepted.into_iter().map(Into::into).collect() })
+    }
+
+    fn refuse(fault: Fault) -> Status {
+        metrics::refused(fault.kind.code());
+        fault.into()
+    }
+}
+
+#[tonic::async_trait]
+impl EventService for Emitting {
+    async fn emit_event(
+        &self,
+        request: Request<wire::EmitEventRequest>,
+    ) -> Result<Response<wire::EmitEventResponse>, Status> {
+        let span = call_span(traceparent(request.metadata()));
+        let answer = Self::emit_event(self, request).instrument(span).await;
+        answer.map(Response::new).map_err(Self::refuse)
+    }
+
+    async fn emit_events(
+        &self,
+        request: Request<wire::EmitEventsRequest>,
+    ) -> Result<Response<wire::EmitEventsResponse>, Status> {
+        let span = call_span(traceparent(request.metadata()));
+        let answer = Self::emit_events(self, request).instrument(span).await;
+        answer.map(Response::new).map_err(Self::refuse)
+    }
+
+    type StreamEventsStream = BoxStream<'static, Result<wire::StreamEventsResponse, Status>>;
+
+    async fn stream_events(
+        &self,
+        request: Request<Streaming<wire::StreamEventsRequest>>,
+    ) -> Result<Response<Self::StreamEventsStream>, Status> {
+        let (metadata, _, events) = request.into_parts();
+        // Refused before anything is read; and asked again later, since a key may be revoked.
+        self.authorise(&metadata).map_err(Self::refuse)?;
+        let answers = stream::acknowledge(self.clone(), metadata, events, (self.stopping)());
+        Ok(Response::new(answers))
+    }
+}
+
+impl From<Accepted> for wire::Accepted {
+    fn from(accepted: Accepted) -> Self {
+        Self {
+            id: accepted.id,
+            duplicate: accepted.is_duplicate,
+            eid: accepted.eid.to_string(),
+        }
+    }
+}
+
+fn traceparent(metadata: &MetadataMap) -> Option<&str> {
+    metadata.get(telemetry::trace::HEADER)?.to_str().ok()
+}
+
+fn idempotency_key(key: &str) -> Result<Option<&str>, Fault> {
+    if key.is_empty() {
+        return Ok(None);
+    }
+    check_idempotency_key(IDEMPOTENCY_KEY, key).map(Some)
+}
+
+/// An empty field is an absent one.
+fn draft(event: Option<wire::NewEvent>) -> Result<Draft, Fault> {
+    let event = event.unwrap_or_default();
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let time = match &event.time {
+        None => None,
+        Some(time) => Some(from_timestamp(time).ok_or_else(|| {
+            let value = format!("{} s {} ns", time.seconds, time.nanos);
+            Fault::invalid("time", value, "is not a time", "years -9999 to 9999")
+        })?),
+    };
+    Ok(Draft {
+        id: given(event.id),
+        source: given(event.source),
+        event_type: given(event.r#type),
+        subject: given(event.subject),
+        time,
+        data_content_type: given(event.data_content_type),
+        data: event.data,
+        is_data_known_json: false,
+        actor_id: given(event.actor_id),
+        actor_kind: given(event.actor_kind),
+        partition_key: given(event.partition_key),
+        correlation_id: given(event.correlation_id),
+        causation_id: given(event.causation_id),
+        depth: event.depth,
+        traceparent: given(event.traceparent),
+        extensions: event.extensions.into_iter().collect(),
+    })
+}

@@ -1,0 +1,3 @@
+//! What goes out: accepted events, to the broker.
+
+pub(crate) mod events;

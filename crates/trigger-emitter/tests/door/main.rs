@@ -1,0 +1,14 @@
+//! What the door promises to those who send events in, proven on its public surface.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a broken set-up should stop the test")]
+
+mod harness;
+
+mod accepted;
+mod refused;
+
+mod keys;
+mod repeats;
+
+mod outage;
+mod rabbitmq;
+mod streams;

@@ -1,0 +1,115 @@
+//! All four services in one process: how they are wired together, whatever they stand on.
+
+use std::sync::Arc;
+
+use broker::Broker;
+use coordination::{IdempotencyKeys, Membership};
+use lifecycle::{Health, Tasks};
+use process::server::{Surface, instance_name};
+use protocol::access;
+use protocol::registry_feed::RegistryView;
+use storage::{LogStore, RegistryStore, WaitingRoom};
+use tonic::service::Routes;
+
+/// What the services stand on.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) registry: Arc<dyn RegistryStore>,
+    pub(crate) waiting_room: Arc<dyn WaitingRoom>,
+    pub(crate) logs: Arc<dyn LogStore>,
+    pub(crate) keys: Arc<dyn IdempotencyKeys>,
+    pub(crate) membership: Arc<dyn Membership>,
+    pub(crate) access: access::Config,
+    /// Whether functions on this machine may be called.
+    pub(crate) allow_loopback: bool,
+}
+
+/// Each service's own settings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Configs {
+    pub(crate) trigger_emitter: trigger_emitter::Config,
+    pub(crate) function_handler: function_handler::Config,
+    pub(crate) delivery_worker: delivery_worker::Config,
+    pub(crate) log_service: log_service::Config,
+}
+
+/// Wires the four services and starts their loops. They share one view of what is configured,
+/// which function-handler fills.
+///
+/// # Errors
+/// When a setting cannot be used.
+pub(crate) fn build(
+    configs: &Configs,
+    ground: Ground,
+    health: &Health,
+    tasks: &Tasks,
+) -> anyhow::Result<Surface> {
+    let view = RegistryView::default();
+    let keys_required = ground.access.keys_required;
+    let handler = function_handler::build(
+        &configs.function_handler,
+        function_handler::Parts {
+            broker: Arc::clone(&ground.broker),
+            store: ground.registry,
+            waiting_room: ground.waiting_room,
+            registry: view.clone(),
+            health: health.clone(),
+            access: ground.access,
+            internal_token: None,
+        },
+        tasks,
+    )?;
+    let emitter = trigger_emitter::build(
+        &configs.trigger_emitter,
+        trigger_emitter::Parts {
+            broker: Arc::clone(&ground.broker),
+            keys: ground.keys,
+            registry: view.clone(),
+            health: health.clone(),
+            keys_required,
+        },
+        tasks,
+    )?;
+    let logs = log_service::build(
+        &configs.log_service,
+        log_service::Parts {
+            broker: Arc::clone(&ground.broker),
+            store: ground.logs,
+            registry: view.clone(),
+            health: health.clone(),
+            keys_required,
+        },
+        tasks,
+    )?;
+    let worker = delivery_worker::build(
+        &configs.delivery_worker,
+        delivery_worker::Parts {
+            broker: ground.broker,
+            membership: ground.membership,
+            registry: view,
+            health: health.clone(),
+            keys_required,
+            allow_loopback: ground.allow_loopback,
+            worker: instance_name(),
+        },
+        tasks,
+    )?;
+    let routes = worker.grpc(logs.grpc(handler.grpc(emitter.grpc(Routes::default()))));
+    let served = [
+        trigger_emitter::SERVED,
+        function_handler::SERVED,
+        delivery_worker::SERVED,
+        log_service::SERVED,
+    ];
+    let http = emitter
+        .http()
+        .merge(handler.http())
+        .merge(logs.http())
+        .merge(worker.http());
+    Ok(Surface {
+        routes,
+        served: served.concat(),
+        http,
+    })
+}

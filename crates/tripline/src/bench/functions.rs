@@ -1,0 +1,73 @@
+//! The functions that exist for one run.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use protocol::functions::v1::function_service_client::FunctionServiceClient;
+use protocol::functions::v1::{CreateFunctionRequest, DeleteFunctionRequest};
+use tonic::Code;
+
+use crate::client::Authorised;
+use crate::command_line::Connection;
+use crate::failure::Failure;
+
+/// A server that is gone must not keep the program from ending.
+const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(crate) struct TemporaryFunctions {
+    client: FunctionServiceClient<Authorised>,
+    names: Vec<String>,
+}
+
+impl TemporaryFunctions {
+    pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
+        Ok(Self { client: connection.functions()?, names: Vec::new() })
+    }
+
+    /// Makes `bench-RUN-N` for each receiver, called by events of `event_type`.
+    pub(crate) async fn create(
+        &mut self,
+        run: &str,
+        event_type: &str,
+        receivers: &[SocketAddr],
+        host: Option<&str>,
+    ) -> Result<(), Failure> {
+        for (number, receiver) in receivers.iter().enumerate() {
+            let name = format!("bench-{run}-{}", number + 1);
+            // Noted first: a call whose answer is lost may have made it.
+            self.names.push(name.clone());
+            let url = match host {
+                Some(host) => format!("http://{host}:{}/", receiver.port()),
+                None => format!("http://{receiver}/"),
+            };
+            let request = CreateFunctionRequest {
+                name,
+                url,
+                format: "cloudevents-binary".to_owned(),
+                on: vec![event_type.to_owned()],
+                ..CreateFunctionRequest::default()
+            };
+            self.client.create_function(request).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what was made.
+    pub(crate) async fn delete(mut self) {
+        let delete = async {
+            for name in std::mem::take(&mut self.names) {
+                let request = DeleteFunctionRequest { name: name.clone() };
+                match self.client.delete_function(request).await {
+                    Err(status) if status.code() != Code::NotFound => {
+                        eprintln!("tripline: function {name} is left over: {}", status.message());
+                    }
+                    _ => {}
+                }
+            }
+        };
+        if tokio::time::timeout(DELETE_TIMEOUT, delete).await.is_err() {
+            eprintln!("tripline: functions named bench-… are left over: the server does not answer");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Connections to the services, with the key and the project on every call.
+
+use protocol::access::PROJECT_HEADER;
+use protocol::delivery::v1::delivery_service_client::DeliveryServiceClient;
+use protocol::events::v1::event_service_client::EventServiceClient;
+use protocol::functions::v1::function_service_client::FunctionServiceClient;
+use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
+use protocol::logs::v1::log_service_client::LogServiceClient;
+use protocol::projects::v1::key_service_client::KeyServiceClient;
+use protocol::projects::v1::project_service_client::ProjectServiceClient;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status};
+use tonic_health::pb::health_client::HealthClient;
+use url::Url;
+
+use crate::command_line::Connection;
+use crate::failure::Failure;
+
+/// Answers larger than this are refused; a page of 1,000 lines stays well below.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+pub(crate) type Authorised = InterceptedService<Channel, Identity>;
+
+/// Says on every call who calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    authorization: Option<MetadataValue<Ascii>>,
+    project: Option<MetadataValue<Ascii>>,
+}
+
+impl Interceptor for Identity {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        if let Some(authorization) = &self.authorization {
+            metadata.insert("authorization", authorization.clone());
+        }
+        if let Some(project) = &self.project {
+            metadata.insert(PROJECT_HEADER, project.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Connection {
+    fn identity(&self) -> Result<Identity, Failure> {
+        let header = |name: &str, value: String| {
+            value
+                .parse()
+                .map_err(|_odd| Failure::usage(format!("{name} is not plain ASCII")))
+        };
+        let authorization = self
+            .api_key
+            .as_ref()
+            .map(|key| header("--api-key", format!("Bearer {key}")));
+        let project = self
+            .project
+            .as_ref()
+            .map(|project| header("--project", project.clone()));
+        Ok(Identity {
+            authorization: authorization.transpose()?,
+            project: project.transpose()?,
+        })
+    }
+
+    fn connect(&self, at: Option<&Url>) -> Result<Authorised, Failure> {
+        let url = at.unwrap_or(&self.server);
+        let wrong = |error: tonic::transport::Error| {
+            Failure::usage(format!("{url} is not the URL of a server: {error}"))
+        };
+        let mut endpoint = Endpoint::from_shared(url.to_string()).map_err(wrong)?;
+        if url.scheme() == "https" {
+            endpoint = endpoint
+                .tls_config(ClientTlsConfig::new().with_native_roots())
+                .map_err(wrong)?;
+        }
+        Ok(InterceptedService::new(
+            endpoint.connect_lazy(),
+            self.identity()?,
+        ))
+    }
+
+    pub(crate) fn events(&self) -> Result<EventServiceClient<Authorised>, Failure> {
+        Ok(EventServiceClient::new(
+            self.connect(self.emitter.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn functions(&self) -> Result<FunctionServiceClient<Authorised>, Failure> {
+        Ok(FunctionServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn triggers(&self) -> Result<TriggerServiceClient<Authorised>, Failure> {
+        Ok(TriggerServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn keys(&self) -> Result<KeyServiceClient<Authorised>, Failure> {
+        Ok(KeyServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn projects(&self) -> Result<ProjectServiceClient<Authorised>, Failure> {
+        Ok(ProjectServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn deliveries(&self) -> Result<DeliveryServiceClient<Authorised>, Failure> {
+        Ok(DeliveryServiceClient::new(
+            self.connect(self.worker.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn health(&self) -> Result<HealthClient<Authorised>, Failure> {
+        Ok(HealthClient::new(self.connect(None)?))
+    }
+
+    pub(crate) fn logs(&self) -> Result<LogServiceClient<Authorised>, Failure> {
+        let connection = self.connect(self.logs_server.as_ref())?;
+        Ok(LogServiceClient::new(connection).max_decoding_message_size(ANSWER_BYTES_MAX))
+    }
+}

@@ -1,0 +1,457 @@
+//! Every command and option there is, with its help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use url::Url;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  the command line is wrong
+  3  the server refused the input
+  4  not allowed: no key, a wrong key, or a missing scope
+  5  not found
+  6  exists already
+  7  the server cannot be reached or is not ready
+  64 the settings cannot be used";
+
+/// When something happens, every function that asked for it is called, reliably, and everyone can
+/// see what happened.
+#[derive(Debug, Parser)]
+#[command(name = "tripline", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which server is asked, and as whom.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// Where tripline is served
+    #[arg(
+        long,
+        global = true,
+        env = "TRIPLINE_SERVER",
+        default_value = "http://127.0.0.1:8700"
+    )]
+    pub(crate) server: Url,
+
+    /// Where events are taken, if not at --server
+    #[arg(long, global = true, value_name = "URL", env = "TRIPLINE_EMITTER")]
+    pub(crate) emitter: Option<Url>,
+
+    /// Where functions, triggers, keys and projects are served, if not at --server
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "TRIPLINE_FUNCTIONS_SERVER"
+    )]
+    pub(crate) functions_server: Option<Url>,
+
+    /// Where test calls are made, if not at --server
+    #[arg(long, global = true, value_name = "URL", env = "TRIPLINE_WORKER")]
+    pub(crate) worker: Option<Url>,
+
+    /// Where logs are served, if not at --server
+    #[arg(long, global = true, value_name = "URL", env = "TRIPLINE_LOGS_SERVER")]
+    pub(crate) logs_server: Option<Url>,
+
+    /// API key; it decides the project
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY",
+        env = "TRIPLINE_API_KEY",
+        hide_env_values = true
+    )]
+    pub(crate) api_key: Option<String>,
+
+    /// Project, where no key decides it
+    #[arg(long, global = true, value_name = "NAME", env = "TRIPLINE_PROJECT")]
+    pub(crate) project: Option<String>,
+
+    /// How answers are printed; json is one object a line
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process on embedded storage
+    Up(Up),
+
+    /// Run one service, or all of them in one process, on RabbitMQ, PostgreSQL and Redis
+    Serve(Serve),
+
+    /// Create or update the tables; the first time also project `default` and its first key
+    Migrate(Migrate),
+
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Send an event
+    Emit(Emit),
+
+    /// Create, change and test functions
+    #[command(subcommand)]
+    Functions(Functions),
+
+    /// Create and change triggers: which events call a function, and how often it is tried
+    #[command(subcommand)]
+    Triggers(Triggers),
+
+    /// See what happened
+    Logs(Logs),
+
+    /// Create, list and revoke API keys
+    #[command(subcommand)]
+    Keys(Keys),
+
+    /// Create and list projects
+    #[command(subcommand)]
+    Projects(Projects),
+
+    /// Measure what a deployment can do, and what it costs
+    Bench(Box<crate::bench::options::Bench>),
+
+    /// Ask the server at --server whether it is ready: exit code 0 or 7
+    Health,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Where everything is kept; made if it does not exist [default: the XDG data folder]
+    #[arg(long, value_name = "DIR", env = "TRIPLINE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Where gRPC and HTTP are served
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8700")]
+    pub(crate) listen: SocketAddr,
+
+    /// What is logged to standard error, for example `info` or `delivery_worker=debug`
+    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[arg(value_enum)]
+    pub(crate) role: Role,
+
+    #[command(flatten)]
+    pub(crate) process: process::Options,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    TriggerEmitter,
+    FunctionHandler,
+    DeliveryWorker,
+    LogService,
+    All,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) process: process::Options,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Emit {
+    /// A type's name (auth.user.register), an alias (AUTH_REGISTER), or a name of your own
+    #[arg(value_name = "TYPE")]
+    pub(crate) event_type: String,
+
+    /// JSON, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub(crate) data: Option<String>,
+
+    /// Path of the resource the event is about
+    #[arg(long)]
+    pub(crate) subject: Option<String>,
+
+    /// The event's own id; the same id from the same source is taken once
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+
+    /// Where it happened, a URI reference
+    #[arg(long)]
+    pub(crate) source: Option<String>,
+
+    /// The user on whose behalf it happened
+    #[arg(long, value_name = "USER")]
+    pub(crate) actor: Option<String>,
+
+    /// Media type of the data
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) content_type: Option<String>,
+
+    /// Take an event with this key only once, instead of by its id
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Functions {
+    /// Create a function; its secrets are shown once
+    Create {
+        /// [PACKAGE/]NAME
+        name: String,
+        /// Where it is called
+        #[arg(long)]
+        url: String,
+        /// Events that call it: a type, its number, an alias or a pattern such as storage.row.*
+        #[arg(long, value_name = "TYPE_OR_NUMBER_OR_PATTERN")]
+        on: Vec<String>,
+        /// Only events about resources that match, for example datasets/*/buckets/{bucket}/**
+        #[arg(long, value_name = "PATTERN")]
+        subject: Option<String>,
+        /// schmuckli, cloudevents-structured (the default) or cloudevents-binary
+        #[arg(long)]
+        format: Option<String>,
+        #[command(flatten)]
+        retry: Retry,
+    },
+    /// List functions
+    List,
+    /// Show one function
+    Get { name: String },
+    /// Change a function
+    Update {
+        name: String,
+        /// Where it is called from now on
+        #[arg(long)]
+        url: Option<String>,
+        /// schmuckli, cloudevents-structured or cloudevents-binary
+        #[arg(long)]
+        format: Option<String>,
+    },
+    /// Delete a function and its triggers
+    Delete { name: String },
+    /// Send a signed test call and show request and response; nothing is logged
+    Test {
+        name: String,
+        /// Type of the test event
+        #[arg(long = "type", value_name = "TYPE")]
+        event_type: Option<String>,
+        /// JSON, @FILE, or - for standard input
+        #[arg(long, value_name = "JSON|@FILE|-")]
+        data: Option<String>,
+    },
+}
+
+/// The retry policy's flags.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Retries")]
+pub(crate) struct Retry {
+    /// Attempts after the first, 0 to 100 [server's default: 3]
+    #[arg(long, value_name = "N")]
+    pub(crate) retries: Option<u32>,
+
+    /// Wait before a retry, 100ms to 24h [server's default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) interval: Option<std::time::Duration>,
+
+    /// fixed or exponential [server's default: fixed]
+    #[arg(long)]
+    pub(crate) backoff: Option<String>,
+
+    /// No wait is longer [server's default: 60s, or the interval if that is longer]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) interval_max: Option<std::time::Duration>,
+
+    /// Share of each wait that is spread at random, 0 to 1 [server's default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) jitter: Option<f64>,
+
+    /// One attempt may take this long, 100ms to 5m [server's default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<std::time::Duration>,
+}
+
+/// A trigger's conditions.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Conditions {
+    /// A type, its number, an alias or a pattern such as storage.row.*; any of them
+    #[arg(long, value_name = "TYPE_OR_NUMBER_OR_PATTERN")]
+    pub(crate) on: Vec<String>,
+
+    /// Only events about resources that match
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) subject: Option<String>,
+
+    /// The subject's last part must begin so
+    #[arg(long)]
+    pub(crate) prefix: Option<String>,
+
+    /// The subject's last part must end so
+    #[arg(long)]
+    pub(crate) suffix: Option<String>,
+
+    /// Overrides the function's format
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Triggers {
+    /// Create a trigger
+    Create {
+        name: String,
+        /// The function it calls
+        #[arg(long)]
+        function: String,
+        #[command(flatten)]
+        conditions: Conditions,
+        #[command(flatten)]
+        retry: Retry,
+        /// Create it switched off
+        #[arg(long)]
+        disabled: bool,
+    },
+    /// List triggers
+    List {
+        /// Only those of this function
+        #[arg(long)]
+        function: Option<String>,
+    },
+    /// Show one trigger
+    Get { name: String },
+    /// Change a trigger; what is not named stays
+    Update {
+        name: String,
+        /// The function it calls from now on
+        #[arg(long)]
+        function: Option<String>,
+        #[command(flatten)]
+        conditions: Conditions,
+        #[command(flatten)]
+        retry: Retry,
+        /// Switch it on or off
+        #[arg(long, value_name = "true|false")]
+        enabled: Option<bool>,
+    },
+    /// Delete a trigger
+    Delete { name: String },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Logs {
+    #[command(subcommand)]
+    pub(crate) command: Option<LogsCommand>,
+
+    #[command(flatten)]
+    pub(crate) filter: LogFilter,
+
+    /// Go on with what happens from now on
+    #[arg(long)]
+    pub(crate) follow: bool,
+
+    /// At most this many lines
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogsCommand {
+    /// Show one event with its deliveries and attempts
+    Get {
+        /// evt_…, dlv_… or the event's own id
+        id: String,
+    },
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LogFilter {
+    /// Only this event: evt_… or its own id
+    #[arg(long, value_name = "ID")]
+    pub(crate) event: Option<String>,
+
+    /// Only events of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Option<String>,
+
+    /// Only calls of this function
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+
+    /// Only what this trigger asked for
+    #[arg(long, value_name = "NAME")]
+    pub(crate) trigger: Option<String>,
+
+    /// staged, processed, failed, cancel; any of them
+    #[arg(long)]
+    pub(crate) status: Vec<String>,
+
+    /// Only what was accepted since: a time span (1h) or a time (2026-11-23T08:00:00Z)
+    #[arg(long, value_name = "1h|TIME")]
+    pub(crate) since: Option<String>,
+
+    /// Only what was accepted before: a time span or a time
+    #[arg(long, value_name = "1h|TIME")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Create a key; it is shown once
+    Create {
+        /// What it allows: emit, manage, read
+        #[arg(
+            long = "scope",
+            value_name = "SCOPE",
+            required = true,
+            value_delimiter = ','
+        )]
+        scopes: Vec<String>,
+        /// What it is for
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// List the project's keys
+    List,
+    /// Revoke a key
+    Revoke {
+        /// tlk_…
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Projects {
+    /// Create a project; its first key is shown once. Needs the operator's token as --api-key
+    Create { name: String },
+    /// List projects
+    List,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+}

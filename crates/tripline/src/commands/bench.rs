@@ -1,0 +1,90 @@
+//! `tripline bench`: what a deployment can do, and what it costs.
+
+use crate::bench::options::Bench;
+use crate::bench::{Backing, Deployment, Interrupt, Report, Target, measure, print_comparison};
+use crate::command_line::Connection;
+use crate::failure::Failure;
+
+pub(super) async fn run(options: Bench, connection: &Connection) -> Result<(), Failure> {
+    let interrupt = Interrupt::listen()?;
+    let reports = match (options.suite, options.spawn) {
+        (true, only) => {
+            let backings = only.map_or_else(|| vec![Backing::Embedded, Backing::Full], |only| vec![only]);
+            let reports = run_suite(&options, &backings, connection, &interrupt).await?;
+            print_comparison(connection.output, &reports)?;
+            reports
+        }
+        (false, Some(backing)) => {
+            let scenarios = [options.scenario()?];
+            let reports = run_on(backing, &options, &scenarios, connection, &interrupt).await?;
+            reports.iter().try_for_each(|report| report.print(connection.output))?;
+            reports
+        }
+        (false, None) => {
+            let target = target("", &options, connection.clone());
+            let report = measure(&options.scenario()?, &target, &interrupt).await?;
+            report.print(connection.output)?;
+            vec![report]
+        }
+    };
+    judge(&reports)
+}
+
+async fn run_suite(
+    options: &Bench,
+    backings: &[Backing],
+    connection: &Connection,
+    interrupt: &Interrupt,
+) -> Result<Vec<Report>, Failure> {
+    let scenarios = options.suite()?;
+    let mut reports = Vec::new();
+    for backing in backings {
+        reports.extend(run_on(*backing, options, &scenarios, connection, interrupt).await?);
+    }
+    Ok(reports)
+}
+
+/// Starts what is measured, runs the scenarios one after the other, and stops it.
+async fn run_on(
+    backing: Backing,
+    options: &Bench,
+    scenarios: &[crate::bench::Scenario],
+    connection: &Connection,
+    interrupt: &Interrupt,
+) -> Result<Vec<Report>, Failure> {
+    let start = Deployment::start(backing, &options.servers, connection.output);
+    let mut deployment = interrupt.or(start).await?;
+    let mut target = target(backing.name(), options, deployment.connection().clone());
+    target.processes.extend(deployment.processes());
+    let mut reports = Vec::new();
+    let mut outcome = Ok(());
+    for scenario in scenarios {
+        match measure(scenario, &target, interrupt).await {
+            Ok(report) => reports.push(report),
+            Err(failure) => {
+                outcome = Err(deployment.explain(failure));
+                break;
+            }
+        }
+    }
+    deployment.stop().await;
+    outcome.map(|()| reports)
+}
+
+fn target(name: &str, options: &Bench, connection: Connection) -> Target {
+    Target {
+        name: name.to_owned(),
+        connection,
+        processes: options.processes.clone(),
+        receive_on: options.receive_on,
+        receiver_host: options.receiver_host.clone(),
+    }
+}
+
+fn judge(reports: &[Report]) -> Result<(), Failure> {
+    let lost: usize = reports.iter().map(|report| report.lost).sum();
+    match lost {
+        0 => Ok(()),
+        lost => Err(Failure::local(format!("{lost} deliveries that were owed did not arrive"))),
+    }
+}

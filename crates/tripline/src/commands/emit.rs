@@ -1,0 +1,65 @@
+//! `tripline emit`: sends an event and says under which id it was accepted.
+
+use protocol::events::v1::{EmitEventRequest, NewEvent};
+use serde::Serialize;
+
+use super::read_data;
+use crate::command_line::{Connection, Emit};
+use crate::failure::Failure;
+use crate::output;
+
+#[derive(Debug, Serialize)]
+struct Accepted {
+    id: String,
+    eid: String,
+    duplicate: bool,
+}
+
+pub(crate) async fn run(options: Emit, connection: &Connection) -> Result<(), Failure> {
+    let data = options
+        .data
+        .as_deref()
+        .map(read_data)
+        .transpose()?
+        .unwrap_or_default();
+    let event = NewEvent {
+        id: options.id.unwrap_or_default(),
+        source: options.source.unwrap_or_default(),
+        r#type: options.event_type,
+        subject: options.subject.unwrap_or_default(),
+        data_content_type: options.content_type.unwrap_or_default(),
+        data: data.into(),
+        actor_id: options.actor.unwrap_or_default(),
+        ..NewEvent::default()
+    };
+    let idempotency_key = options.idempotency_key.unwrap_or_default();
+    let request = EmitEventRequest {
+        event: Some(event),
+        idempotency_key,
+    };
+    let answer = connection.events()?.emit_event(request).await?.into_inner();
+    let accepted = answer.accepted.unwrap_or_default();
+    let accepted = Accepted {
+        id: accepted.id,
+        eid: accepted.eid,
+        duplicate: accepted.duplicate,
+    };
+    let state = if accepted.duplicate {
+        "accepted before"
+    } else {
+        "accepted"
+    };
+    let fields = [
+        ("event", accepted.eid.clone()),
+        (
+            "id",
+            if accepted.id == accepted.eid {
+                String::new()
+            } else {
+                accepted.id.clone()
+            },
+        ),
+        ("state", state.to_owned()),
+    ];
+    output::one(connection.output, &accepted, &fields)
+}

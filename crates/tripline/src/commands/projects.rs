@@ -1,0 +1,73 @@
+//! `tripline projects`: what everything belongs to.
+
+use protocol::projects::v1 as projects;
+use serde::Serialize;
+
+use super::show_time;
+use crate::command_line::{Connection, Output, Projects};
+use crate::failure::Failure;
+use crate::output::{self, Row};
+
+/// A project as printed.
+#[derive(Debug, Serialize)]
+struct ShownProject {
+    name: String,
+    created_at: String,
+}
+
+impl From<projects::Project> for ShownProject {
+    fn from(project: projects::Project) -> Self {
+        Self {
+            created_at: show_time(project.created_at.as_ref()),
+            name: project.name,
+        }
+    }
+}
+
+impl Row for ShownProject {
+    const HEADINGS: &'static [&'static str] = &["NAME", "CREATED"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.name.clone(), self.created_at.clone()]
+    }
+}
+
+/// A project just created, with its first key, which is shown once.
+#[derive(Debug, Serialize)]
+struct CreatedProject {
+    #[serde(flatten)]
+    project: ShownProject,
+    key: String,
+}
+
+pub(crate) async fn run(command: Projects, connection: &Connection) -> Result<(), Failure> {
+    let mut client = connection.projects()?;
+    match command {
+        Projects::Create { name } => {
+            let request = projects::CreateProjectRequest { name };
+            let answer = client.create_project(request).await?.into_inner();
+            let project = answer.project.unwrap_or_default().into();
+            let created = CreatedProject {
+                project,
+                key: answer.key,
+            };
+            let fields = [
+                ("project", created.project.name.clone()),
+                ("key", created.key.clone()),
+            ];
+            output::one(connection.output, &created, &fields)?;
+            if connection.output == Output::Table {
+                output::line("Keep the key now: it is shown once.")?;
+            }
+            Ok(())
+        }
+        Projects::List => {
+            let answer = client
+                .list_projects(projects::ListProjectsRequest {})
+                .await?
+                .into_inner();
+            let shown: Vec<ShownProject> = answer.projects.into_iter().map(Into::into).collect();
+            output::rows(connection.output, &shown)
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! `tripline triggers`: which events call a function, and how often it is tried.
+
+use protocol::functions::v1 as functions;
+use serde::Serialize;
+
+use super::functions::Deleted;
+use super::show_time;
+use crate::command_line::{Conditions, Connection, Retry, Triggers};
+use crate::failure::Failure;
+use crate::output::{self, Row};
+
+/// A trigger as printed.
+#[derive(Debug, Serialize)]
+pub(super) struct ShownTrigger {
+    name: String,
+    function: String,
+    enabled: bool,
+    on: Vec<String>,
+    subject: String,
+    prefix: String,
+    suffix: String,
+    format: String,
+    retry: ShownRetry,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct ShownRetry {
+    retries: u32,
+    interval_ms: u64,
+    backoff: String,
+    interval_max_ms: u64,
+    jitter: f64,
+    timeout_ms: u64,
+}
+
+impl From<functions::Trigger> for ShownTrigger {
+    fn from(trigger: functions::Trigger) -> Self {
+        Self {
+            retry: trigger.retry.map(Into::into).unwrap_or_default(),
+            created_at: show_time(trigger.created_at.as_ref()),
+            updated_at: show_time(trigger.updated_at.as_ref()),
+            name: trigger.name,
+            function: trigger.function,
+            enabled: trigger.enabled,
+            on: trigger.on,
+            subject: trigger.subject,
+            prefix: trigger.prefix,
+            suffix: trigger.suffix,
+            format: trigger.format,
+        }
+    }
+}
+
+impl From<functions::RetryPolicy> for ShownRetry {
+    fn from(retry: functions::RetryPolicy) -> Self {
+        let millis = |duration: Option<protocol::well_known::Duration>| {
+            let duration = duration
+                .as_ref()
+                .and_then(protocol::from_duration)
+                .unwrap_or_default();
+            u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+        };
+        Self {
+            retries: retry.retries.unwrap_or_default(),
+            interval_ms: millis(retry.interval),
+            backoff: retry.backoff,
+            interval_max_ms: millis(retry.interval_max),
+            jitter: retry.jitter.unwrap_or_default(),
+            timeout_ms: millis(retry.timeout),
+        }
+    }
+}
+
+impl Row for ShownTrigger {
+    const HEADINGS: &'static [&'static str] =
+        &["NAME", "FUNCTION", "CALLED ON", "RETRIES", "ENABLED"];
+
+    fn cells(&self) -> Vec<String> {
+        let enabled = if self.enabled { "yes" } else { "no" };
+        vec![
+            self.name.clone(),
+            self.function.clone(),
+            self.conditions(),
+            self.retries(),
+            enabled.to_owned(),
+        ]
+    }
+}
+
+impl ShownTrigger {
+    /// The conditions in one line.
+    pub(super) fn conditions(&self) -> String {
+        let on = if self.on.is_empty() {
+            "every type".to_owned()
+        } else {
+            self.on.join(", ")
+        };
+        let named = [
+            ("subject", &self.subject),
+            ("prefix", &self.prefix),
+            ("suffix", &self.suffix),
+        ];
+        let rest = named.iter().filter(|(_, value)| !value.is_empty());
+        rest.fold(on, |line, (name, value)| format!("{line}, {name} {value}"))
+    }
+
+    fn retries(&self) -> String {
+        let retry = &self.retry;
+        let interval =
+            humantime::format_duration(std::time::Duration::from_millis(retry.interval_ms));
+        match retry.retries {
+            0 => "none".to_owned(),
+            retries if retry.backoff == "fixed" => format!("{retries} × {interval}"),
+            retries => format!("{retries} from {interval}, {}", retry.backoff),
+        }
+    }
+
+    fn print(&self, connection: &Connection) -> Result<(), Failure> {
+        let timeout =
+            humantime::format_duration(std::time::Duration::from_millis(self.retry.timeout_ms));
+        let fields = [
+            ("trigger", self.name.clone()),
+            ("function", self.function.clone()),
+            (
+                "enabled",
+                if self.enabled { "yes" } else { "no" }.to_owned(),
+            ),
+            ("called on", self.conditions()),
+            ("format", self.format.clone()),
+            ("retries", self.retries()),
+            ("timeout", timeout.to_string()),
+            ("created", self.created_at.clone()),
+            ("updated", self.updated_at.clone()),
+        ];
+        output::one(connection.output, self, &fields)
+    }
+}
+
+/// The flags as the server takes them; what is not given stays out.
+pub(super) fn retry_policy(retry: &Retry) -> functions::RetryPolicy {
+    functions::RetryPolicy {
+        retries: retry.retries,
+        interval: retry.interval.map(protocol::to_duration),
+        backoff: retry.backoff.clone().unwrap_or_default(),
+        interval_max: retry.interval_max.map(protocol::to_duration),
+        jitter: retry.jitter,
+        timeout: retry.timeout.map(protocol::to_duration),
+    }
+}
+
+pub(crate) async fn run(command: Triggers, connection: &Connection) -> Result<(), Failure> {
+    match command {
+        Triggers::Create {
+            name,
+            function,
+            conditions,
+            retry,
+            disabled,
+        } => {
+            let mut trigger = with_conditions(name, conditions);
+            trigger.function = function;
+            trigger.enabled = !disabled;
+            trigger.retry = Some(retry_policy(&retry));
+            let request = functions::CreateTriggerRequest {
+                trigger: Some(trigger),
+            };
+            let trigger = connection
+                .triggers()?
+                .create_trigger(request)
+                .await?
+                .into_inner();
+            ShownTrigger::from(trigger).print(connection)
+        }
+        Triggers::List { function } => list(function.unwrap_or_default(), connection).await,
+        Triggers::Get { name } => {
+            let request = functions::GetTriggerRequest { name };
+            let trigger = connection
+                .triggers()?
+                .get_trigger(request)
+                .await?
+                .into_inner();
+            ShownTrigger::from(trigger).print(connection)
+        }
+        Triggers::Update {
+            name,
+            function,
+            conditions,
+            retry,
+            enabled,
+        } => {
+            let paths = named_fields(function.as_deref(), &conditions, &retry, enabled);
+            if paths.is_empty() {
+                return Err(Failure::usage(
+                    "nothing to change: see `tripline triggers update --help`",
+                ));
+            }
+            let mut trigger = with_conditions(name, conditions);
+            trigger.function = function.unwrap_or_default();
+            trigger.enabled = enabled.unwrap_or_default();
+            trigger.retry = Some(retry_policy(&retry));
+            let request = functions::UpdateTriggerRequest {
+                trigger: Some(trigger),
+                update_mask: Some(protocol::well_known::FieldMask { paths }),
+            };
+            let trigger = connection
+                .triggers()?
+                .update_trigger(request)
+                .await?
+                .into_inner();
+            ShownTrigger::from(trigger).print(connection)
+        }
+        Triggers::Delete { name } => {
+            let request = functions::DeleteTriggerRequest { name: name.clone() };
+            connection.triggers()?.delete_trigger(request).await?;
+            output::one(
+                connection.output,
+                &Deleted { deleted: &name },
+                &[("deleted", name.clone())],
+            )
+        }
+    }
+}
+
+fn with_conditions(name: String, conditions: Conditions) -> functions::Trigger {
+    functions::Trigger {
+        name,
+        on: conditions.on,
+        subject: conditions.subject.unwrap_or_default(),
+        prefix: conditions.prefix.unwrap_or_default(),
+        suffix: conditions.suffix.unwrap_or_default(),
+        format: conditions.format.unwrap_or_default(),
+        ..functions::Trigger::default()
+    }
+}
+
+/// The paths of the fields the command line names.
+fn named_fields(
+    function: Option<&str>,
+    conditions: &Conditions,
+    retry: &Retry,
+    enabled: Option<bool>,
+) -> Vec<String> {
+    let fields = [
+        ("function", function.is_some()),
+        ("on", !conditions.on.is_empty()),
+        ("subject", conditions.subject.is_some()),
+        ("prefix", conditions.prefix.is_some()),
+        ("suffix", conditions.suffix.is_some()),
+        ("format", conditions.format.is_some()),
+        ("enabled", enabled.is_some()),
+        ("retry.retries", retry.retries.is_some()),
+        ("retry.interval", retry.interval.is_some()),
+        ("retry.backoff", retry.backoff.is_some()),
+        ("retry.interval_max", retry.interval_max.is_some()),
+        ("retry.jitter", retry.jitter.is_some()),
+        ("retry.timeout", retry.timeout.is_some()),
+    ];
+    fields
+        .into_iter()
+        .filter(|(_, is_named)| *is_named)
+        .map(|(path, _)| path.to_owned())
+        .collect()
+}
+
+async fn list(function: String, connection: &Connection) -> Result<(), Failure> {
+    let mut client = connection.triggers()?;
+    let mut shown = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let function = function.clone();
+        let request = functions::ListTriggersRequest {
+            function,
+            page_size: 1000,
+            page_token,
+        };
+        let page = client.list_triggers(request).await?.into_inner();
+        shown.extend(page.triggers.into_iter().map(ShownTrigger::from));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return output::rows(connection.output, &shown);
+        }
+    }
+}

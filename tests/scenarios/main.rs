@@ -1,0 +1,17 @@
+//! What the whole system promises, one file a promise, shown on real processes.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a broken set-up should stop the test"
+)]
+
+mod api_keys;
+mod at_least_once;
+mod bad_input;
+mod foreign_clients;
+mod formats;
+mod four_services;
+mod live_changes;
+mod quick_start;
+mod retries;
+mod secrets_and_egress;

@@ -6,15 +6,26 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const ROLES: [&str; 5] =
-    ["trigger-emitter", "function-handler", "delivery-worker", "log-service", "all"];
+const ROLES: [&str; 5] = [
+    "trigger-emitter",
+    "function-handler",
+    "delivery-worker",
+    "log-service",
+    "all",
+];
 
 /// What has no default, so that it is printed as well. A service passes over what is not its own.
 const WITHOUT_DEFAULT: [(&str, &str); 6] = [
-    ("TRIPLINE__STORAGE__URL", "postgres://tripline@127.0.0.1/tripline"),
+    (
+        "TRIPLINE__STORAGE__URL",
+        "postgres://tripline@127.0.0.1/tripline",
+    ),
     ("TRIPLINE__REGISTRY__TOKEN", "between-us"),
     ("TRIPLINE__ACCESS__OPERATOR_TOKEN", "operator"),
-    ("TRIPLINE__TELEMETRY__OTLP_ENDPOINT", "http://127.0.0.1:4317"),
+    (
+        "TRIPLINE__TELEMETRY__OTLP_ENDPOINT",
+        "http://127.0.0.1:4317",
+    ),
     ("TRIPLINE__TELEMETRY__SERVICE_INSTANCE", "one"),
     (
         "TRIPLINE__STORAGE__ENCRYPTION_KEY",
@@ -25,7 +36,10 @@ const WITHOUT_DEFAULT: [(&str, &str); 6] = [
 #[test]
 fn an_example_changes_nothing() {
     for role in ROLES {
-        assert_eq!(settings_in_force(role, Some(&example(role))), settings_in_force(role, None));
+        assert_eq!(
+            settings_in_force(role, Some(&example(role))),
+            settings_in_force(role, None)
+        );
     }
 }
 
@@ -44,7 +58,10 @@ fn example(role: &str) -> PathBuf {
 
 fn settings_in_force(role: &str, file: Option<&Path>) -> String {
     let mut command = Command::new(program());
-    command.env_clear().envs(WITHOUT_DEFAULT).args(["serve", role, "--print-config"]);
+    command
+        .env_clear()
+        .envs(WITHOUT_DEFAULT)
+        .args(["serve", role, "--print-config"]);
     if let Some(file) = file {
         command.arg("--config").arg(file);
     }
@@ -57,8 +74,15 @@ fn settings_in_force(role: &str, file: Option<&Path>) -> String {
 /// The built program, beside the folder of the test that runs.
 fn program() -> PathBuf {
     let test = env::current_exe().unwrap();
-    let program = test.parent().and_then(Path::parent).unwrap().join("tripline");
-    assert!(program.exists(), "run `cargo build --bin tripline` first (`make test` does)");
+    let program = test
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("tripline");
+    assert!(
+        program.exists(),
+        "run `cargo build --bin tripline` first (`make test` does)"
+    );
     program
 }
 
@@ -69,7 +93,10 @@ fn keys(document: &str) -> BTreeSet<String> {
     for line in document.lines() {
         let line = line.strip_prefix("# ").unwrap_or(line);
         let is_key = |name: &&str| name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase());
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
             section = name;
         } else if let Some(key) = line.split_once(" = ").map(|(key, _)| key).filter(is_key) {
             keys.insert(format!("{section}.{key}"));

@@ -17,13 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ]
     .map(|package| root.join(format!("tripline/{package}/v1/{package}.proto")));
     // Cargo reads its instructions from standard output.
-    #[expect(
-        clippy::print_stdout,
-        reason = "this is how a build script talks to cargo"
-    )]
-    {
-        println!("cargo:rerun-if-changed=../../proto");
-    }
+    println!("cargo:rerun-if-changed=../../proto");
     let descriptors = protox::compile(files, [root])?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;

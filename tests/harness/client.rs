@@ -45,31 +45,51 @@ impl Servers {
 pub struct Client {
     pub servers: Servers,
     pub api_key: Option<String>,
+    /// The project in the path of events.
     pub project: String,
+    /// Whether commands name the project too.
+    names_project: bool,
     pub http: Http,
 }
 
 impl Client {
     pub(crate) fn new(servers: Servers, api_key: Option<String>) -> Self {
-        Self { servers, api_key, project: "default".to_owned(), http: Http::default() }
+        let project = "default".to_owned();
+        Self {
+            servers,
+            api_key,
+            project,
+            names_project: false,
+            http: Http::default(),
+        }
     }
 
     /// The same user with another key.
     #[must_use]
     pub fn with_key(&self, api_key: &str) -> Self {
-        Self { api_key: Some(api_key.to_owned()), ..self.clone() }
+        Self {
+            api_key: Some(api_key.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// Somebody who sends no key.
     #[must_use]
     pub fn without_key(&self) -> Self {
-        Self { api_key: None, ..self.clone() }
+        Self {
+            api_key: None,
+            ..self.clone()
+        }
     }
 
     /// The same user, who names this project.
     #[must_use]
     pub fn in_project(&self, project: &str) -> Self {
-        Self { project: project.to_owned(), ..self.clone() }
+        Self {
+            project: project.to_owned(),
+            names_project: true,
+            ..self.clone()
+        }
     }
 
     /// Runs a command and has it print JSON.
@@ -107,7 +127,7 @@ impl Client {
         if let Some(key) = &self.api_key {
             option("--api-key", key);
         }
-        if self.project != "default" {
+        if self.names_project {
             option("--project", &self.project);
         }
         if as_json {
@@ -120,13 +140,19 @@ impl Client {
     /// this returns.
     pub async fn create_function(&self, name: &str, url: &str, options: &[&str]) -> Value {
         let words = [&["functions", "create", name, "--url", url], options].concat();
-        let has_trigger = options.iter().any(|word| matches!(*word, "--on" | "--subject"));
+        let has_trigger = options
+            .iter()
+            .any(|word| matches!(*word, "--on" | "--subject"));
         self.create(&words, has_trigger).await
     }
 
     /// Creates a trigger; it is in force everywhere when this returns.
     pub async fn create_trigger(&self, name: &str, function: &str, options: &[&str]) -> Value {
-        let words = [&["triggers", "create", name, "--function", function], options].concat();
+        let words = [
+            &["triggers", "create", name, "--function", function],
+            options,
+        ]
+        .concat();
         self.create(&words, true).await
     }
 
@@ -136,7 +162,10 @@ impl Client {
         if has_trigger {
             eventually(SOON, "a trigger in every replica's index", async || {
                 let now = self.triggers_in_force().await;
-                now.iter().zip(&before).all(|(now, before)| now > before).then_some(())
+                now.iter()
+                    .zip(&before)
+                    .all(|(now, before)| now > before)
+                    .then_some(())
             })
             .await;
         }
@@ -147,7 +176,11 @@ impl Client {
     pub async fn triggers_in_force(&self) -> Vec<u64> {
         let mut counts = Vec::new();
         for handler in &self.servers.handlers {
-            counts.push(self.metric(handler, "tripline_registry_triggers").await.unwrap_or(0));
+            counts.push(
+                self.metric(handler, "tripline_registry_triggers")
+                    .await
+                    .unwrap_or(0),
+            );
         }
         counts
     }
@@ -156,7 +189,9 @@ impl Client {
     pub async fn metric(&self, server: &str, name: &str) -> Option<u64> {
         let answer = self.http.get(&format!("{server}/metrics")).await.ok()?;
         let text = answer.text();
-        let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name))?;
+        let line = text
+            .lines()
+            .find(|line| line.split([' ', '{']).next() == Some(name))?;
         line.rsplit(' ').next()?.split('.').next()?.parse().ok()
     }
 
@@ -168,21 +203,34 @@ impl Client {
 
     /// Where events are posted.
     pub fn events_url(&self) -> String {
-        format!("{}/v1/projects/{}/events", self.servers.emitter, self.project)
+        format!(
+            "{}/v1/projects/{}/events",
+            self.servers.emitter, self.project
+        )
     }
 
     /// Posts a JSON document as an event.
     pub async fn post_event(&self, event: &Value) -> Answer {
         let key = self.api_key.as_deref();
-        self.http.post_json(&self.events_url(), key, event).await.expect("an answer")
+        self.http
+            .post_json(&self.events_url(), key, event)
+            .await
+            .expect("an answer")
     }
 
     /// Posts a body as it is, with these headers and the key.
-    pub async fn post_raw(&self, headers: &[(&str, &str)], body: impl Into<bytes::Bytes>) -> Answer {
+    pub async fn post_raw(
+        &self,
+        headers: &[(&str, &str)],
+        body: impl Into<bytes::Bytes>,
+    ) -> Answer {
         let bearer = self.api_key.as_ref().map(|key| format!("Bearer {key}"));
         let mut headers = headers.to_vec();
         headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
-        self.http.post(&self.events_url(), &headers, body).await.expect("an answer")
+        self.http
+            .post(&self.events_url(), &headers, body)
+            .await
+            .expect("an answer")
     }
 
     /// Posts an event again and again until it is accepted, and notes it down.
@@ -199,7 +247,10 @@ impl Client {
                 }
             }
         });
-        assert!(accepted.await.is_ok(), "{id} was not accepted in {ACCEPT_DEADLINE:?}");
+        assert!(
+            accepted.await.is_ok(),
+            "{id} was not accepted in {ACCEPT_DEADLINE:?}"
+        );
         ledger.accepted(id);
     }
 

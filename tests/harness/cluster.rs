@@ -27,8 +27,12 @@ pub enum Role {
 }
 
 impl Role {
-    pub const SERVICES: [Self; 4] =
-        [Self::FunctionHandler, Self::TriggerEmitter, Self::DeliveryWorker, Self::LogService];
+    pub const SERVICES: [Self; 4] = [
+        Self::FunctionHandler,
+        Self::TriggerEmitter,
+        Self::DeliveryWorker,
+        Self::LogService,
+    ];
 
     /// As `tripline serve` takes it.
     pub const fn as_str(self) -> &'static str {
@@ -42,7 +46,10 @@ impl Role {
     }
 
     fn variable(self, name: &str) -> String {
-        format!("TRIPLINE__{}__{name}", self.as_str().replace('-', "_").to_uppercase())
+        format!(
+            "TRIPLINE__{}__{name}",
+            self.as_str().replace('-', "_").to_uppercase()
+        )
     }
 }
 
@@ -62,7 +69,7 @@ pub struct Options {
     /// A broker of the test's own; a virtual host of the shared one where there is none.
     pub broker_url: Option<String>,
     /// What may be called although it is not public.
-    pub egress_allow: String,
+    pub egress_allow: Vec<String>,
 }
 
 impl Default for Options {
@@ -70,7 +77,7 @@ impl Default for Options {
         Self {
             shape: Shape::Replicas(1),
             broker_url: None,
-            egress_allow: "127.0.0.1".to_owned(),
+            egress_allow: vec!["127.0.0.1".to_owned()],
         }
     }
 }
@@ -95,7 +102,11 @@ impl Cluster {
     pub const OPERATOR_TOKEN: &str = "operators-token-for-tests";
 
     pub async fn start(replicas: usize) -> Self {
-        Self::start_with(Options { shape: Shape::Replicas(replicas), ..Options::default() }).await
+        Self::start_with(Options {
+            shape: Shape::Replicas(replicas),
+            ..Options::default()
+        })
+        .await
     }
 
     /// Migrates, starts every process, and waits until all are ready.
@@ -106,7 +117,10 @@ impl Cluster {
             Some(_) => None,
             None => Some(testkit::rabbitmq_vhost().await),
         };
-        let broker_url = options.broker_url.clone().or_else(|| vhost.as_ref().map(TestVhost::url));
+        let broker_url = options
+            .broker_url
+            .clone()
+            .or_else(|| vhost.as_ref().map(TestVhost::url));
         let mut environment = variables(&[
             ("TRIPLINE__BROKER__URL", &broker_url.expect("a broker")),
             ("TRIPLINE__STORAGE__URL", &database.url()),
@@ -114,13 +128,21 @@ impl Cluster {
             ("TRIPLINE__COORDINATION__URL", &redis.url()),
             ("TRIPLINE__ACCESS__OPERATOR_TOKEN", Self::OPERATOR_TOKEN),
             ("TRIPLINE__REGISTRY__TOKEN", "internal-token-for-tests"),
-            ("TRIPLINE__DELIVERY_WORKER__EGRESS__ALLOW", &options.egress_allow),
+            // A list is written as in the file.
+            (
+                "TRIPLINE__DELIVERY_WORKER__EGRESS__ALLOW",
+                &format!("{:?}", options.egress_allow),
+            ),
         ]);
         for role in [&Role::SERVICES[..], &[Role::All]].concat() {
             environment.push((role.variable("GRACE_PERIOD"), GRACE_PERIOD.to_owned()));
         }
-        let migrated = command::run(&["migrate".into()], &environment, None).await.done();
-        let folder = tempfile::Builder::new().prefix("tripline-test-serve-").tempdir();
+        let migrated = command::run(&["migrate".into()], &environment, None)
+            .await
+            .done();
+        let folder = tempfile::Builder::new()
+            .prefix("tripline-test-serve-")
+            .tempdir();
         let mut cluster = Self {
             processes: BTreeMap::new(),
             ports: ports(options.shape),
@@ -142,7 +164,10 @@ impl Cluster {
 
     /// Runs `tripline migrate` once more; gives what it printed.
     pub async fn migrate_again(&self) -> String {
-        command::run(&["migrate".into()], &self.environment, None).await.done().stdout
+        command::run(&["migrate".into()], &self.environment, None)
+            .await
+            .done()
+            .stdout
     }
 
     /// Every process there is.
@@ -160,26 +185,37 @@ impl Cluster {
         let servers = if self.ports.contains_key(&(Role::All, 0)) {
             Servers::one(&self.url(Role::All, 0))
         } else {
-            let handlers = self.ports.keys().filter(|(role, _)| *role == Role::FunctionHandler);
+            let handlers = self
+                .ports
+                .keys()
+                .filter(|(role, _)| *role == Role::FunctionHandler);
             Servers {
                 emitter: self.url(Role::TriggerEmitter, index),
                 functions: self.url(Role::FunctionHandler, index),
                 worker: self.url(Role::DeliveryWorker, index),
                 logs: self.url(Role::LogService, index),
-                handlers: handlers.map(|(role, index)| self.url(*role, *index)).collect(),
+                handlers: handlers
+                    .map(|(role, index)| self.url(*role, *index))
+                    .collect(),
             }
         };
         Client::new(servers, Some(self.api_key.clone()))
     }
 
     pub fn url(&self, role: Role, index: usize) -> String {
-        let port = self.ports.get(&(role, index)).expect("a replica of this number");
+        let port = self
+            .ports
+            .get(&(role, index))
+            .expect("a replica of this number");
         format!("http://127.0.0.1:{port}")
     }
 
     /// What a process printed so far.
     pub fn output(&self, role: Role, index: usize) -> String {
-        self.processes.get(&(role, index)).map(Process::output).unwrap_or_default()
+        self.processes
+            .get(&(role, index))
+            .map(Process::output)
+            .unwrap_or_default()
     }
 
     pub fn kill9(&mut self, role: Role, index: usize) {
@@ -213,7 +249,9 @@ impl Cluster {
     }
 
     fn process(&mut self, role: Role, index: usize) -> &mut Process {
-        self.processes.get_mut(&(role, index)).expect("a replica of this number")
+        self.processes
+            .get_mut(&(role, index))
+            .expect("a replica of this number")
     }
 
     async fn ready(&mut self, role: Role, index: usize) {
@@ -222,7 +260,10 @@ impl Cluster {
     }
 
     fn launch(&mut self, role: Role, index: usize) {
-        let port = self.ports.get(&(role, index)).expect("a replica of this number");
+        let port = self
+            .ports
+            .get(&(role, index))
+            .expect("a replica of this number");
         let mut environment = self.environment.clone();
         environment.push((role.variable("LISTEN"), format!("127.0.0.1:{port}")));
         if role != Role::All {
@@ -241,13 +282,18 @@ impl Cluster {
 pub async fn serve_with_settings(role: Role, file: &Path, variables: &[(&str, &str)]) -> Outcome {
     let words = ["serve", role.as_str(), "--config"].map(Into::into);
     let words = [&words[..], &[file.into()]].concat();
-    let environment: Vec<_> =
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let environment: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
     command::run(&words, &environment, None).await
 }
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn ports(shape: Shape) -> BTreeMap<(Role, usize), u16> {

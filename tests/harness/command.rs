@@ -28,13 +28,22 @@ pub(crate) async fn run(
     input: Option<Vec<u8>>,
 ) -> Outcome {
     let mut command = bare_command(&tripline());
-    command.args(words).envs(environment.iter().map(|(name, value)| (name, value)));
+    command
+        .args(words)
+        .envs(environment.iter().map(|(name, value)| (name, value)));
     let mut command = tokio::process::Command::from(command);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     if input.is_some() {
         command.stdin(Stdio::piped());
     }
-    let shown = words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let shown = words
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
     let mut child = command.spawn().expect("tripline should start");
     let finished = async {
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
@@ -66,31 +75,53 @@ pub struct Running {
 pub(crate) fn start(words: &[OsString]) -> Running {
     let output = NamedTempFile::new().expect("a file for the output");
     let mut command = bare_command(&tripline());
-    command.args(words).stdout(output.reopen().expect("a second handle of the file"));
+    command
+        .args(words)
+        .stdout(output.reopen().expect("a second handle of the file"));
     let mut command = tokio::process::Command::from(command);
-    let child = command.kill_on_drop(true).spawn().expect("tripline should start");
-    Running { output, _child: child }
+    let child = command
+        .kill_on_drop(true)
+        .spawn()
+        .expect("tripline should start");
+    Running {
+        output,
+        _child: child,
+    }
 }
 
 impl Running {
     /// The JSON objects it printed so far, one a line.
     pub fn objects(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.output.path()).expect("the output so far");
-        let whole_lines = text.rsplit_once('\n').map(|(lines, _begun)| lines).unwrap_or_default();
-        whole_lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let whole_lines = text
+            .rsplit_once('\n')
+            .map(|(lines, _begun)| lines)
+            .unwrap_or_default();
+        whole_lines
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 }
 
 impl Outcome {
     /// The same, once it is clear that the command did what it should.
     pub fn done(self) -> Self {
-        assert_eq!(self.code, 0, "{}: {}{}", self.command, self.stdout, self.stderr);
+        assert_eq!(
+            self.code, 0,
+            "{}: {}{}",
+            self.command, self.stdout, self.stderr
+        );
         self
     }
 
     /// The one line that says why, once it is clear that the command was refused with this code.
     pub fn refused(self, code: i32) -> String {
-        assert_eq!(self.code, code, "{}: {}{}", self.command, self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "{}: {}{}",
+            self.command, self.stdout, self.stderr
+        );
         let line = self.stderr.trim_end();
         assert_eq!(line.lines().count(), 1, "one clear line: {line}");
         assert_eq!(self.stdout, "", "an answer and a refusal");

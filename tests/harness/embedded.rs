@@ -6,10 +6,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 use testkit::{eventually, free_port};
 
+use crate::SOON;
 use crate::client::{Client, Servers};
 use crate::http_client::Http;
 use crate::process::Process;
-use crate::SOON;
 
 /// Longer than its grace period.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
@@ -32,7 +32,11 @@ impl Embedded {
             .expect("a folder of its own");
         let url = format!("http://127.0.0.1:{}", free_port());
         let process = launch(&folder, &url);
-        let mut system = Self { process, url, folder };
+        let mut system = Self {
+            process,
+            url,
+            folder,
+        };
         system.ready().await;
         system
     }
@@ -80,7 +84,15 @@ impl Embedded {
 fn launch(folder: &TempDir, url: &str) -> Process {
     let listen = url.trim_start_matches("http://");
     let data = folder.path().join("data").display().to_string();
-    let words = ["up", "--data-dir", &data, "--listen", listen, "--log", "info"];
+    let words = [
+        "up",
+        "--data-dir",
+        &data,
+        "--listen",
+        listen,
+        "--log",
+        "info",
+    ];
     Process::start("up", &words, &[], folder.path())
 }
 

@@ -15,29 +15,49 @@ pub async fn run_foreign(script: &str, input: &Value) -> Value {
     use tokio::io::AsyncWriteExt as _;
 
     let program = tripline();
-    let target = program.parent().and_then(Path::parent).expect("target/PROFILE/tripline");
+    let target = program
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/PROFILE/tripline");
     let python = target.join("foreign-clients/bin/python");
     assert!(
         python.exists(),
         "{} is not there: run `make foreign-clients` first (`make test` does)",
         python.display()
     );
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign").join(script);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("foreign")
+        .join(script);
     let mut command = bare_command(&python);
     command.arg(script).stdin(std::process::Stdio::piped());
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
     let mut command = tokio::process::Command::from(command);
-    let mut child = command.kill_on_drop(true).spawn().expect("python should start");
+    let mut child = command
+        .kill_on_drop(true)
+        .spawn()
+        .expect("python should start");
     let input = input.to_string();
     let finished = async {
         let mut stdin = child.stdin.take().expect("a pipe");
-        stdin.write_all(input.as_bytes()).await.expect("the script reads");
+        stdin
+            .write_all(input.as_bytes())
+            .await
+            .expect("the script reads");
         drop(stdin);
-        child.wait_with_output().await.expect("the output of a script")
+        child
+            .wait_with_output()
+            .await
+            .expect("the output of a script")
     };
-    let output = tokio::time::timeout(DEADLINE, finished).await.expect("the end of the script");
-    let (stdout, stderr) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = tokio::time::timeout(DEADLINE, finished)
+        .await
+        .expect("the end of the script");
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{stdout}{stderr}");
     serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error} in {stdout}{stderr}"))
 }

@@ -70,7 +70,11 @@ impl Http {
     ) -> anyhow::Result<Answer> {
         let bearer = api_key.map(|key| format!("Bearer {key}"));
         let mut headers = vec![(header::CONTENT_TYPE.as_str(), "application/json")];
-        headers.extend(bearer.as_deref().map(|bearer| (header::AUTHORIZATION.as_str(), bearer)));
+        headers.extend(
+            bearer
+                .as_deref()
+                .map(|bearer| (header::AUTHORIZATION.as_str(), bearer)),
+        );
         self.post(url, &headers, body.to_string()).await
     }
 
@@ -80,8 +84,14 @@ impl Http {
             let response = self.0.request(request).await?;
             let (parts, body) = response.into_parts();
             let body = body.collect().await?.to_bytes();
-            Ok::<_, anyhow::Error>(Answer { status: parts.status, headers: parts.headers, body })
+            Ok::<_, anyhow::Error>(Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body,
+            })
         };
-        tokio::time::timeout(TIMEOUT, exchange).await.with_context(|| format!("wait for {url}"))?
+        tokio::time::timeout(TIMEOUT, exchange)
+            .await
+            .with_context(|| format!("wait for {url}"))?
     }
 }

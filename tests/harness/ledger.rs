@@ -47,7 +47,12 @@ impl Ledger {
     pub fn missing(&self) -> Vec<String> {
         let entries = self.entries();
         let is_missing = |id: &&String| !entries.arrived.contains_key(*id);
-        entries.accepted.iter().filter(is_missing).cloned().collect()
+        entries
+            .accepted
+            .iter()
+            .filter(is_missing)
+            .cloned()
+            .collect()
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {

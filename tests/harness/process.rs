@@ -15,7 +15,10 @@ const SHOWN_LINES_MAX: usize = 80;
 /// The built program, beside the folder of the test that runs.
 pub(crate) fn tripline() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
-    let folder = test.parent().and_then(Path::parent).expect("a test is in target/PROFILE/deps");
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("a test is in target/PROFILE/deps");
     let program = folder.join("tripline");
     assert!(
         program.exists(),
@@ -50,7 +53,11 @@ impl Process {
         folder: &Path,
     ) -> Self {
         let log = folder.join(format!("{name}.log"));
-        let output = File::options().create(true).append(true).open(&log).expect("a log file");
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log file");
         let errors = output.try_clone().expect("a second handle of the log file");
         let child = bare_command(Path::new("setpriv"))
             .args(["--pdeathsig", "KILL", "--"])
@@ -62,7 +69,11 @@ impl Process {
             .stderr(errors)
             .spawn()
             .expect("tripline should start");
-        Self { name: name.to_owned(), child, log }
+        Self {
+            name: name.to_owned(),
+            child,
+            log,
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -106,8 +117,15 @@ impl Process {
     fn show(&self) {
         let output = self.output();
         let lines: Vec<_> = output.lines().collect();
-        let shown = lines.get(lines.len().saturating_sub(SHOWN_LINES_MAX)..).unwrap_or_default();
-        show(&format!("---- {} ({} lines)\n{}\n", self.name, lines.len(), shown.join("\n")));
+        let shown = lines
+            .get(lines.len().saturating_sub(SHOWN_LINES_MAX)..)
+            .unwrap_or_default();
+        show(&format!(
+            "---- {} ({} lines)\n{}\n",
+            self.name,
+            lines.len(),
+            shown.join("\n")
+        ));
     }
 }
 
@@ -122,7 +140,10 @@ impl Drop for Process {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the test runner shows it with the test that failed")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the test runner shows it with the test that failed"
+)]
 fn show(text: &str) {
     eprint!("{text}");
 }

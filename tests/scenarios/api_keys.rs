@@ -5,11 +5,19 @@ use serde_json::json;
 use testkit::{Receiver, eventually};
 
 async fn all_in_one() -> Cluster {
-    Cluster::start_with(Options { shape: Shape::AllInOne, ..Options::default() }).await
+    Cluster::start_with(Options {
+        shape: Shape::AllInOne,
+        ..Options::default()
+    })
+    .await
 }
 
 async fn key_with(client: &Client, scopes: &str) -> Client {
-    let created = client.run(&["keys", "create", "--scope", scopes]).await.done().object();
+    let created = client
+        .run(&["keys", "create", "--scope", scopes])
+        .await
+        .done()
+        .object();
     let user = client.with_key(created["secret"].as_str().unwrap());
     eventually(SOON, "the new key is known", async || {
         let outcome = user.run(&["functions", "list"]).await;
@@ -23,7 +31,13 @@ async fn key_with(client: &Client, scopes: &str) -> Client {
 async fn each_scope_allows_its_own_and_nothing_else() {
     let cluster = all_in_one().await;
     let client = cluster.client();
-    let create = ["functions", "create", "scoped", "--url", "http://127.0.0.1:9/"];
+    let create = [
+        "functions",
+        "create",
+        "scoped",
+        "--url",
+        "http://127.0.0.1:9/",
+    ];
     let actions: [(&str, &[&str]); 6] = [
         ("emit", &["emit", "a.b"]),
         ("manage", &create),
@@ -49,14 +63,24 @@ async fn each_scope_allows_its_own_and_nothing_else() {
 async fn a_key_is_shown_once_and_listed_without_itself() {
     let cluster = all_in_one().await;
     let client = cluster.client();
-    let words = ["keys", "create", "--scope", "emit,read", "--note", "for the shop"];
+    let words = [
+        "keys",
+        "create",
+        "--scope",
+        "emit,read",
+        "--note",
+        "for the shop",
+    ];
     let created = client.run(&words).await.done().object();
     assert_eq!(created["scopes"], json!(["emit", "read"]));
     let listed = client.run(&["keys", "list"]).await.done();
     assert!(!listed.stdout.contains(created["secret"].as_str().unwrap()));
     let keys = listed.objects();
     assert_eq!(keys.len(), 2, "the first one and this: {keys:?}");
-    assert!(keys.iter().any(|key| key["note"] == "for the shop" && key["id"] == created["id"]));
+    assert!(
+        keys.iter()
+            .any(|key| key["note"] == "for the shop" && key["id"] == created["id"])
+    );
 }
 
 #[tokio::test]
@@ -73,9 +97,23 @@ async fn projects_do_not_see_each_other() {
     let cluster = all_in_one().await;
     let first = cluster.client();
     let operator = first.with_key(Cluster::OPERATOR_TOKEN);
-    assert_eq!(first.run(&["projects", "create", "acme"]).await.code, 4, "not with a key");
-    let created = operator.run(&["projects", "create", "acme"]).await.done().object();
-    assert!(operator.run(&["projects", "create", "acme"]).await.refused(6).contains("acme"));
+    assert_eq!(
+        first.run(&["projects", "create", "acme"]).await.code,
+        4,
+        "not with a key"
+    );
+    let created = operator
+        .run(&["projects", "create", "acme"])
+        .await
+        .done()
+        .object();
+    assert!(
+        operator
+            .run(&["projects", "create", "acme"])
+            .await
+            .refused(6)
+            .contains("acme")
+    );
     let names = operator.run(&["projects", "list"]).await.done().objects();
     assert_eq!(names.len(), 2, "{names:?}");
     let mut second = first.with_key(created["key"].as_str().unwrap());
@@ -86,7 +124,9 @@ async fn projects_do_not_see_each_other() {
 
     let receiver = Receiver::start().await;
     for (client, path) in [(&first, "/first"), (&second, "/second")] {
-        client.create_function("same-name", &receiver.url(path), &["--on", "order.paid"]).await;
+        client
+            .create_function("same-name", &receiver.url(path), &["--on", "order.paid"])
+            .await;
     }
     let eid = first.emit("order.paid", &["--data", "{}"]).await["eid"].clone();
     let eid = eid.as_str().unwrap();
@@ -95,27 +135,55 @@ async fn projects_do_not_see_each_other() {
     assert_eq!(receiver.requests()[0].path, "/first");
     assert_eq!(second.logs(&[]).await.len(), 0);
     second.run(&["logs", "get", eid]).await.refused(5);
-    let shown = second.run(&["functions", "get", "same-name"]).await.done().object();
+    let shown = second
+        .run(&["functions", "get", "same-name"])
+        .await
+        .done()
+        .object();
     assert_eq!(shown["url"], receiver.url("/second"));
-    second.run(&["functions", "delete", "same-name"]).await.done();
+    second
+        .run(&["functions", "delete", "same-name"])
+        .await
+        .done();
     first.run(&["functions", "get", "same-name"]).await.done();
 
     // The path names the project; the key decides.
     second.project = "acme".to_owned();
-    assert_eq!(second.post_event(&json!({"type": "order.paid"})).await.status, 202);
+    assert_eq!(
+        second
+            .post_event(&json!({"type": "order.paid"}))
+            .await
+            .status,
+        202
+    );
     for stranger in [first.in_project("acme"), second.in_project("default")] {
         let answer = stranger.post_event(&json!({"type": "order.paid"})).await;
         assert_eq!(answer.status, 404, "{}", answer.text());
-        let unknown = stranger.in_project("nobody").post_event(&json!({"type": "a.b"})).await;
+        let unknown = stranger
+            .in_project("nobody")
+            .post_event(&json!({"type": "a.b"}))
+            .await;
         let detail = |answer: &harness::Answer| {
-            answer.json()["detail"].as_str().unwrap().replace("acme", "?").replace("default", "?")
+            answer.json()["detail"]
+                .as_str()
+                .unwrap()
+                .replace("acme", "?")
+                .replace("default", "?")
         };
-        assert_eq!(detail(&answer), detail(&unknown).replace("nobody", "?"), "as if it did not exist");
+        assert_eq!(
+            detail(&answer),
+            detail(&unknown).replace("nobody", "?"),
+            "as if it did not exist"
+        );
         stranger.run(&["functions", "list"]).await.refused(5);
     }
     let forged = json!({"type": "order.paid", "data": {"project": "default"}, "extensions": {"project": "default"}});
     assert_eq!(second.post_event(&forged).await.status, 202);
-    second.logs_when(&[], "both events of the second project", |lines| lines.len() == 2).await;
+    second
+        .logs_when(&[], "both events of the second project", |lines| {
+            lines.len() == 2
+        })
+        .await;
     assert_eq!(first.logs(&[]).await.len(), 1);
     assert_eq!(receiver.count(), 1);
 }
@@ -125,7 +193,11 @@ async fn under_up_no_key_is_needed_but_a_wrong_one_is_refused() {
     let system = Embedded::start().await;
     let client = system.client();
     client.run(&["functions", "list"]).await.done();
-    client.with_key("tlk_wrong_wrong").run(&["functions", "list"]).await.refused(4);
+    client
+        .with_key("tlk_wrong_wrong")
+        .run(&["functions", "list"])
+        .await
+        .refused(4);
     let reader = key_with(&client, "read").await;
     reader.run(&["functions", "list"]).await.done();
     reader.run(&["emit", "a.b"]).await.refused(4);

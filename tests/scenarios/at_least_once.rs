@@ -25,17 +25,25 @@ const REFUSED_ONE_IN: usize = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_each_service_and_the_broker_in_turn_loses_nothing_that_was_accepted() {
-    let durable = servers::Options { durable: true, ..servers::Options::default() };
+    let durable = servers::Options {
+        durable: true,
+        ..servers::Options::default()
+    };
     let mut broker = RabbitMq::start_with(durable).await.unwrap();
     let vhost = broker.vhost().await.unwrap();
-    let options = Options { broker_url: Some(vhost.url()), ..Options::default() };
+    let options = Options {
+        broker_url: Some(vhost.url()),
+        ..Options::default()
+    };
     let mut cluster = Cluster::start_with(options).await;
     let ledger = Ledger::default();
     let receiver = Receiver::start().await;
     let refused = refuse_some_at_first(&receiver, &ledger);
     let client = cluster.client();
     let options = ["--on", "load.test", "--interval", "1s", "--retries", "20"];
-    client.create_function("loaded", &receiver.url("/"), &options).await;
+    client
+        .create_function("loaded", &receiver.url("/"), &options)
+        .await;
 
     let began = Instant::now();
     let mut callers = start_callers(&client, EVENTS, &ledger);
@@ -68,14 +76,27 @@ async fn killing_each_service_and_the_broker_in_turn_loses_nothing_that_was_acce
 
 /// Every event was delivered, so every line of the log comes to say so.
 async fn the_log_knows_every_ending(client: &Client, ledger: &Ledger) {
-    eventually(ARRIVAL_DEADLINE, "no delivery is left open in the log", async || {
-        client.logs(&["--status", "staged", "--limit", "1"]).await.is_empty().then_some(())
-    })
+    eventually(
+        ARRIVAL_DEADLINE,
+        "no delivery is left open in the log",
+        async || {
+            client
+                .logs(&["--status", "staged", "--limit", "1"])
+                .await
+                .is_empty()
+                .then_some(())
+        },
+    )
     .await;
-    let failed = client.logs(&["--status", "failed", "--status", "cancel"]).await;
+    let failed = client
+        .logs(&["--status", "failed", "--status", "cancel"])
+        .await;
     assert!(failed.is_empty(), "{failed:#?}");
     let sample = ledger.accepted_sample();
-    assert_eq!(client.log_line(&sample, "processed").await["function"], "loaded");
+    assert_eq!(
+        client.log_line(&sample, "processed").await["function"],
+        "loaded"
+    );
 }
 
 /// Notes down what arrives; one event in fifty is answered 503 once. Counts those.
@@ -94,7 +115,9 @@ fn refuse_some_at_first(receiver: &Receiver, ledger: &Ledger) -> Arc<AtomicUsize
 }
 
 fn number(request: &Received) -> usize {
-    let number = request.json()["data"]["number"].as_u64().unwrap_or_default();
+    let number = request.json()["data"]["number"]
+        .as_u64()
+        .unwrap_or_default();
     usize::try_from(number).unwrap()
 }
 
@@ -134,7 +157,11 @@ async fn everything_arrives(ledger: &Ledger) {
     if arrived.await.is_err() {
         let missing = ledger.missing();
         let few = missing.get(..missing.len().min(20)).unwrap_or_default();
-        panic!("{} of {} never arrived: {few:?}", missing.len(), ledger.accepted_count());
+        panic!(
+            "{} of {} never arrived: {few:?}",
+            missing.len(),
+            ledger.accepted_count()
+        );
     }
 }
 
@@ -149,7 +176,9 @@ async fn what_up_has_accepted_survives_a_kill_right_after_the_answer() {
         Answer::status(200)
     });
     let client = system.client();
-    client.create_function("kept", &receiver.url("/"), &["--on", "kill.test"]).await;
+    client
+        .create_function("kept", &receiver.url("/"), &["--on", "kill.test"])
+        .await;
     for round in 0..5 {
         let mut callers = JoinSet::new();
         for caller in 0..8 {
@@ -170,11 +199,17 @@ async fn what_up_has_accepted_survives_a_kill_right_after_the_answer() {
         system.restart().await;
     }
     everything_arrives(&ledger).await;
-    eprintln!("{} accepted, {} duplicates", ledger.accepted_count(), ledger.duplicates());
+    eprintln!(
+        "{} accepted, {} duplicates",
+        ledger.accepted_count(),
+        ledger.duplicates()
+    );
     client
-        .logs_when(&["--limit", "2000", "--status", "processed"], "a line each", |lines| {
-            lines.len() == 1000
-        })
+        .logs_when(
+            &["--limit", "2000", "--status", "processed"],
+            "a line each",
+            |lines| lines.len() == 1000,
+        )
         .await;
 }
 
@@ -202,14 +237,20 @@ async fn a_retry_that_waits_happens_after_every_service_was_killed() {
         cluster.restart(role, 0).await;
     }
     receiver.wait_for(2, SOON * 2).await;
-    client.logs_when(&["--status", "processed"], "it was accepted", |lines| lines.len() == 1).await;
+    client
+        .logs_when(&["--status", "processed"], "it was accepted", |lines| {
+            lines.len() == 1
+        })
+        .await;
 }
 
 /// One event is refused, and its next attempt is recorded.
 async fn wait_for_a_retry(client: &Client, receiver: &Receiver) {
     receiver.answer_sequence([500, 200]);
     let options = ["--on", "kill.test", "--interval", "2s"];
-    client.create_function("waiting", &receiver.url("/"), &options).await;
+    client
+        .create_function("waiting", &receiver.url("/"), &options)
+        .await;
     client.emit("kill.test", &["--data", "{}"]).await;
     receiver.wait_for(1, SOON).await;
     client
@@ -221,14 +262,22 @@ async fn wait_for_a_retry(client: &Client, receiver: &Receiver) {
 
 #[tokio::test]
 async fn while_the_broker_is_away_events_are_refused_and_not_forgotten() {
-    let durable = servers::Options { durable: true, ..servers::Options::default() };
+    let durable = servers::Options {
+        durable: true,
+        ..servers::Options::default()
+    };
     let mut broker = RabbitMq::start_with(durable).await.unwrap();
     let vhost = broker.vhost().await.unwrap();
-    let options = Options { broker_url: Some(vhost.url()), ..Options::default() };
+    let options = Options {
+        broker_url: Some(vhost.url()),
+        ..Options::default()
+    };
     let cluster = Cluster::start_with(options).await;
     let client = cluster.client();
     let receiver = Receiver::start().await;
-    client.create_function("later", &receiver.url("/"), &["--on", "broker.away"]).await;
+    client
+        .create_function("later", &receiver.url("/"), &["--on", "broker.away"])
+        .await;
 
     broker.kill().unwrap();
     let event = json!({"id": "one", "type": "broker.away", "data": {}});
@@ -236,10 +285,16 @@ async fn while_the_broker_is_away_events_are_refused_and_not_forgotten() {
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(answer.json()["code"], "unavailable");
     assert!(answer.headers.contains_key("retry-after"));
-    let ready = client.http.get(&format!("{}/readyz", client.servers.emitter)).await.unwrap();
+    let ready = client
+        .http
+        .get(&format!("{}/readyz", client.servers.emitter))
+        .await
+        .unwrap();
     assert_eq!(ready.status, 503, "the door cannot do without the broker");
 
     broker.restart().await.unwrap();
-    client.post_until_accepted("one", &event, &Ledger::default()).await;
+    client
+        .post_until_accepted("one", &event, &Ledger::default())
+        .await;
     receiver.wait_for(1, SOON).await;
 }

@@ -8,18 +8,27 @@ use testkit::{Received, Receiver};
 
 #[tokio::test]
 async fn a_grpc_client_lists_the_services_by_reflection_and_emits_an_event() {
-    let options = Options { shape: Shape::AllInOne, ..Options::default() };
+    let options = Options {
+        shape: Shape::AllInOne,
+        ..Options::default()
+    };
     let cluster = Cluster::start_with(options).await;
     let client = cluster.client();
     let receiver = Receiver::start().await;
-    client.create_function("from-python", &receiver.url("/"), &["--on", "AUTH_LOGIN"]).await;
+    client
+        .create_function("from-python", &receiver.url("/"), &["--on", "AUTH_LOGIN"])
+        .await;
     let event = json!({"type": "AUTH_LOGIN", "data": "eyJ1c2VyX2lkIjoidTEifQ==", "actor_id": "u1"});
     let target = client.servers.emitter.trim_start_matches("http://");
     let wanted = json!({"target": target, "api_key": cluster.api_key, "event": event});
     let found = run_foreign("grpc_client.py", &wanted).await;
 
-    let services: Vec<_> =
-        found["services"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let services: Vec<_> = found["services"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect();
     for service in [
         "grpc.health.v1.Health",
         "tripline.delivery.v1.DeliveryService",
@@ -30,12 +39,21 @@ async fn a_grpc_client_lists_the_services_by_reflection_and_emits_an_event() {
         "tripline.projects.v1.KeyService",
         "tripline.projects.v1.ProjectService",
     ] {
-        assert!(services.contains(&service), "{service} is not among {services:?}");
+        assert!(
+            services.contains(&service),
+            "{service} is not among {services:?}"
+        );
     }
-    assert_eq!(found["methods"], json!(["EmitEvent", "EmitEvents", "StreamEvents"]));
+    assert_eq!(
+        found["methods"],
+        json!(["EmitEvent", "EmitEvents", "StreamEvents"])
+    );
     let eid = found["accepted"]["eid"].as_str().unwrap();
     client.log_line(eid, "processed").await;
-    assert_eq!(receiver.requests()[0].json()["data"], json!({"user_id": "u1"}));
+    assert_eq!(
+        receiver.requests()[0].json()["data"],
+        json!({"user_id": "u1"})
+    );
 }
 
 #[tokio::test]
@@ -46,17 +64,28 @@ async fn cloudevents_of_pythons_library_are_accepted_in_each_mode_and_ours_are_r
     for mode in ["structured", "binary"] {
         let format = format!("cloudevents-{mode}");
         let options = ["--on", "python.event", "--format", &format];
-        client.create_function(mode, &receiver.url(&format!("/{mode}")), &options).await;
+        client
+            .create_function(mode, &receiver.url(&format!("/{mode}")), &options)
+            .await;
     }
     let wanted = json!({"url": client.events_url(), "api_key": null, "type": "python.event"});
     let answers = run_foreign("send_cloudevents.py", &wanted).await;
     for mode in ["structured", "binary"] {
         let id = format!("python-{mode}");
         assert_eq!(answers[mode]["status"], 202, "{answers}");
-        assert_eq!(answers[mode]["answer"], json!({"id": id, "duplicate": false}));
+        assert_eq!(
+            answers[mode]["answer"],
+            json!({"id": id, "duplicate": false})
+        );
     }
     assert_eq!(answers["batch"]["status"], 202, "{answers}");
-    assert_eq!(answers["batch"]["answer"]["events"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        answers["batch"]["answer"]["events"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
 
     let received = receiver.wait_for(10, SOON).await;
     let requests: Vec<_> = received.iter().map(as_python_takes_it).collect();
@@ -79,7 +108,10 @@ async fn cloudevents_of_pythons_library_are_accepted_in_each_mode_and_ours_are_r
             assert_eq!(attributes[name], value, "{name} of {event}");
         }
         assert_eq!(event["data"]["text"], "Euro € 😀");
-        assert_eq!(format!("python-{}", event["data"]["mode"].as_str().unwrap()), id);
+        assert_eq!(
+            format!("python-{}", event["data"]["mode"].as_str().unwrap()),
+            id
+        );
     }
     let names = ["structured", "binary", "batch-1", "batch-2", "batch-3"];
     let expected = names.map(|name| (format!("python-{name}"), 2)).into();

@@ -19,7 +19,9 @@ async fn emit_from_a_second_on(client: &Client) -> BTreeSet<String> {
     let mut late = BTreeSet::new();
     eventually(SOON, "enough late events", async || {
         let is_late = changed.elapsed() >= EFFECTIVE_WITHIN;
-        let answer = client.post_event(&json!({"type": "live.test", "data": {}})).await;
+        let answer = client
+            .post_event(&json!({"type": "live.test", "data": {}}))
+            .await;
         assert_eq!(answer.status, 202, "{}", answer.text());
         if is_late {
             late.insert(answer.json()["id"].as_str().unwrap().to_owned());
@@ -33,14 +35,24 @@ async fn emit_from_a_second_on(client: &Client) -> BTreeSet<String> {
 /// Who was called for each of these events, as soon as all of them are settled.
 async fn called_for(client: &Client, ids: &BTreeSet<String>) -> BTreeSet<String> {
     let lines = client
-        .logs_when(&["--limit", "10000"], "every late event is settled", |lines| {
-            let settled = lines.iter().filter(|line| line["status"] != "staged");
-            let seen: BTreeSet<_> = settled.filter_map(|line| line["event_id"].as_str()).collect();
-            ids.iter().all(|id| seen.contains(id.as_str()))
-        })
+        .logs_when(
+            &["--limit", "10000"],
+            "every late event is settled",
+            |lines| {
+                let settled = lines.iter().filter(|line| line["status"] != "staged");
+                let seen: BTreeSet<_> = settled
+                    .filter_map(|line| line["event_id"].as_str())
+                    .collect();
+                ids.iter().all(|id| seen.contains(id.as_str()))
+            },
+        )
         .await;
-    let of_ids = lines.iter().filter(|line| ids.contains(line["event_id"].as_str().unwrap()));
-    let called: Vec<_> = of_ids.map(|line| line["trigger"].as_str().unwrap_or("nobody")).collect();
+    let of_ids = lines
+        .iter()
+        .filter(|line| ids.contains(line["event_id"].as_str().unwrap()));
+    let called: Vec<_> = of_ids
+        .map(|line| line["trigger"].as_str().unwrap_or("nobody"))
+        .collect();
     assert_eq!(called.len(), ids.len(), "one line for each");
     called.into_iter().map(str::to_owned).collect()
 }
@@ -54,34 +66,94 @@ async fn triggers_come_change_and_go_on_all_replicas_within_a_second() {
     let cluster = Cluster::start(2).await;
     let client = cluster.client();
     let receiver = Receiver::start().await;
-    client.run(&["functions", "create", "live", "--url", &receiver.url("/first")]).await.done();
+    client
+        .run(&[
+            "functions",
+            "create",
+            "live",
+            "--url",
+            &receiver.url("/first"),
+        ])
+        .await
+        .done();
 
-    let create = ["triggers", "create", "watching", "--function", "live", "--on", "live.*"];
+    let create = [
+        "triggers",
+        "create",
+        "watching",
+        "--function",
+        "live",
+        "--on",
+        "live.*",
+    ];
     client.run(&create).await.done();
     let late = emit_from_a_second_on(&client).await;
-    assert_eq!(called_for(&client, &late).await, only("watching"), "created");
+    assert_eq!(
+        called_for(&client, &late).await,
+        only("watching"),
+        "created"
+    );
 
-    client.run(&["functions", "update", "live", "--url", &receiver.url("/second")]).await.done();
+    client
+        .run(&[
+            "functions",
+            "update",
+            "live",
+            "--url",
+            &receiver.url("/second"),
+        ])
+        .await
+        .done();
     receiver.wait_for(late.len(), SOON).await;
     let late = emit_from_a_second_on(&client).await;
     assert_eq!(called_for(&client, &late).await, only("watching"));
     let last = receiver.requests();
-    let is_new = |id: &str| last.iter().any(|request| request.json()["id"] == id && request.path == "/second");
-    assert!(late.iter().all(|id| is_new(id)), "the function's new address");
+    let is_new = |id: &str| {
+        last.iter()
+            .any(|request| request.json()["id"] == id && request.path == "/second")
+    };
+    assert!(
+        late.iter().all(|id| is_new(id)),
+        "the function's new address"
+    );
 
-    client.run(&["triggers", "update", "watching", "--enabled", "false"]).await.done();
+    client
+        .run(&["triggers", "update", "watching", "--enabled", "false"])
+        .await
+        .done();
     let late = emit_from_a_second_on(&client).await;
-    assert_eq!(called_for(&client, &late).await, only("nobody"), "switched off");
+    assert_eq!(
+        called_for(&client, &late).await,
+        only("nobody"),
+        "switched off"
+    );
 
-    client.run(&["triggers", "update", "watching", "--enabled", "true"]).await.done();
+    client
+        .run(&["triggers", "update", "watching", "--enabled", "true"])
+        .await
+        .done();
     let late = emit_from_a_second_on(&client).await;
-    assert_eq!(called_for(&client, &late).await, only("watching"), "switched on again");
+    assert_eq!(
+        called_for(&client, &late).await,
+        only("watching"),
+        "switched on again"
+    );
 
-    client.run(&["triggers", "update", "watching", "--on", "other.*"]).await.done();
+    client
+        .run(&["triggers", "update", "watching", "--on", "other.*"])
+        .await
+        .done();
     let late = emit_from_a_second_on(&client).await;
-    assert_eq!(called_for(&client, &late).await, only("nobody"), "asks for something else");
+    assert_eq!(
+        called_for(&client, &late).await,
+        only("nobody"),
+        "asks for something else"
+    );
 
-    client.run(&["triggers", "update", "watching", "--on", "live.test"]).await.done();
+    client
+        .run(&["triggers", "update", "watching", "--on", "live.test"])
+        .await
+        .done();
     client.run(&["triggers", "delete", "watching"]).await.done();
     let late = emit_from_a_second_on(&client).await;
     assert_eq!(called_for(&client, &late).await, only("nobody"), "deleted");
@@ -92,13 +164,37 @@ async fn a_trigger_created_switched_off_waits_to_be_switched_on() {
     let system = Embedded::start().await;
     let client = system.client();
     let receiver = Receiver::start().await;
-    client.run(&["functions", "create", "sleeper", "--url", &receiver.url("/")]).await.done();
-    let words = ["triggers", "create", "asleep", "--function", "sleeper", "--on", "live.test"];
-    let created = client.run(&[&words[..], &["--disabled"]].concat()).await.done().object();
+    client
+        .run(&[
+            "functions",
+            "create",
+            "sleeper",
+            "--url",
+            &receiver.url("/"),
+        ])
+        .await
+        .done();
+    let words = [
+        "triggers",
+        "create",
+        "asleep",
+        "--function",
+        "sleeper",
+        "--on",
+        "live.test",
+    ];
+    let created = client
+        .run(&[&words[..], &["--disabled"]].concat())
+        .await
+        .done()
+        .object();
     assert_eq!(created["enabled"], false);
     let late = emit_from_a_second_on(&client).await;
     assert_eq!(called_for(&client, &late).await, only("nobody"));
-    let updated = client.run(&["triggers", "update", "asleep", "--enabled", "true"]).await.done();
+    let updated = client
+        .run(&["triggers", "update", "asleep", "--enabled", "true"])
+        .await
+        .done();
     assert_eq!(updated.object()["enabled"], true);
     let late = emit_from_a_second_on(&client).await;
     assert_eq!(called_for(&client, &late).await, only("asleep"));
@@ -107,26 +203,44 @@ async fn a_trigger_created_switched_off_waits_to_be_switched_on() {
 #[tokio::test]
 async fn deleting_a_trigger_cancels_what_waits_embedded() {
     let system = Embedded::start().await;
-    waiting_is_cancelled(&system.client(), &["triggers", "delete", "unlucky"], "trigger_deleted").await;
+    waiting_is_cancelled(
+        &system.client(),
+        &["triggers", "delete", "unlucky"],
+        "trigger_deleted",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn deleting_a_function_cancels_what_waits_embedded() {
     let system = Embedded::start().await;
-    waiting_is_cancelled(&system.client(), &["functions", "delete", "unlucky"], "_deleted").await;
+    waiting_is_cancelled(
+        &system.client(),
+        &["functions", "delete", "unlucky"],
+        "_deleted",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn deleting_a_trigger_cancels_what_waits_in_the_services() {
     let cluster = Cluster::start(1).await;
-    waiting_is_cancelled(&cluster.client(), &["triggers", "delete", "unlucky"], "trigger_deleted").await;
+    waiting_is_cancelled(
+        &cluster.client(),
+        &["triggers", "delete", "unlucky"],
+        "trigger_deleted",
+    )
+    .await;
 }
 
 async fn waiting_is_cancelled(client: &Client, deletion: &[&str], remark: &str) {
     let receiver = Receiver::start().await;
     receiver.answer_with(500);
-    let options = ["--on", "live.test", "--interval", "10m", "--interval-max", "10m"];
-    client.create_function("unlucky", &receiver.url("/"), &options).await;
+    // Long enough to delete something meanwhile; when it is due at the latest, it is cancelled.
+    let options = ["--on", "live.test", "--interval", "5s"];
+    client
+        .create_function("unlucky", &receiver.url("/"), &options)
+        .await;
     for _ in 0..3 {
         client.emit("live.test", &["--data", "{}"]).await;
     }
@@ -136,8 +250,11 @@ async fn waiting_is_cancelled(client: &Client, deletion: &[&str], remark: &str) 
         })
         .await;
     client.run(deletion).await.done();
-    let lines =
-        client.logs_when(&["--status", "cancel"], "three cancelled", |lines| lines.len() == 3).await;
+    let lines = client
+        .logs_when(&["--status", "cancel"], "three cancelled", |lines| {
+            lines.len() == 3
+        })
+        .await;
     for line in lines {
         assert!(line["remark"].as_str().unwrap().ends_with(remark), "{line}");
         assert_eq!(line["next_attempt_at"], Value::Null, "{line}");
@@ -152,16 +269,39 @@ async fn a_paused_receiver_sees_what_its_updated_policy_says() {
     let receiver = Receiver::start().await;
     receiver.answer_with(500);
     let options = ["--on", "live.test", "--retries", "0"];
-    client.create_function("changing", &receiver.url("/"), &options).await;
+    client
+        .create_function("changing", &receiver.url("/"), &options)
+        .await;
     let emitted = client.emit("live.test", &["--data", "{}"]).await;
-    client.log_line(emitted["eid"].as_str().unwrap(), "failed").await;
+    client
+        .log_line(emitted["eid"].as_str().unwrap(), "failed")
+        .await;
     assert_eq!(receiver.count(), 1);
 
-    let words = ["triggers", "update", "changing", "--retries", "1", "--interval", "100ms"];
+    let words = [
+        "triggers",
+        "update",
+        "changing",
+        "--retries",
+        "1",
+        "--interval",
+        "100ms",
+    ];
     let updated = client.run(&words).await.done().object();
-    assert_eq!((&updated["retry"]["retries"], &updated["retry"]["interval_ms"]), (&json!(1), &json!(100)));
-    assert_eq!(updated["retry"]["timeout_ms"], 5000, "what is not named stays");
+    assert_eq!(
+        (
+            &updated["retry"]["retries"],
+            &updated["retry"]["interval_ms"]
+        ),
+        (&json!(1), &json!(100))
+    );
+    assert_eq!(
+        updated["retry"]["timeout_ms"], 5000,
+        "what is not named stays"
+    );
     let emitted = client.emit("live.test", &["--data", "{}"]).await;
-    client.log_line(emitted["eid"].as_str().unwrap(), "failed").await;
+    client
+        .log_line(emitted["eid"].as_str().unwrap(), "failed")
+        .await;
     assert_eq!(receiver.count(), 3);
 }

@@ -16,35 +16,86 @@ async fn an_event_calls_its_function_and_the_log_shows_how_long_it_took() {
 async fn up_says_where_it_listens_and_three_commands_that_work_as_printed() {
     let began = Instant::now();
     let system = Embedded::start().await;
+    let printed = eventually(SOON, "a welcome with commands to try", async || {
+        let printed = system.output();
+        (printed.matches("  tripline ").count() == 3).then_some(printed)
+    })
+    .await;
     let took = began.elapsed();
     // A second when optimised and alone; tests are neither.
     assert!(took < Duration::from_secs(10), "{took:?}");
-    let printed = system.output();
-    assert!(printed.contains(&format!("tripline listens on {}", system.url())), "{printed}");
-    assert!(printed.contains("functions on this machine may be called"), "{printed}");
+    assert!(
+        printed.contains(&format!("tripline listens on {}", system.url())),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("functions on this machine may be called"),
+        "{printed}"
+    );
 
+    let commands: Vec<_> = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("  tripline "))
+        .collect();
+    let answers = run_as_printed(&system.client(), &commands).await;
+    let last = answers.last().unwrap();
+    assert!(
+        last.contains("auth.user.register") && last.contains("processed"),
+        "{last}"
+    );
+}
+
+#[tokio::test]
+async fn the_readmes_commands_work_as_printed() {
+    let readme = include_str!("../../README.md").replace("\\\n", " ");
+    let code = readme
+        .split("```sh\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    let commands: Vec<_> = code
+        .flat_map(str::lines)
+        .filter_map(|line| line.strip_prefix("tripline "))
+        // This one goes on until it is stopped.
+        .filter(|command| !command.contains("--follow") && !command.starts_with("up"))
+        .collect();
+    assert!(
+        commands.len() >= 4,
+        "the README has lost its walk: {commands:?}"
+    );
+    let system = Embedded::start().await;
+    let answers = run_as_printed(&system.client(), &commands).await.concat();
+    assert!(
+        answers.contains("whsec_") && answers.contains("processed"),
+        "{answers}"
+    );
+}
+
+/// Runs commands as a reader would, with a receiver in the place of the one that is promised, and
+/// waits for what each event brings about.
+async fn run_as_printed(client: &Client, commands: &[&str]) -> Vec<String> {
     let receiver = Receiver::start().await;
-    let commands: Vec<_> =
-        printed.lines().filter_map(|line| line.strip_prefix("  tripline ")).collect();
-    assert_eq!(commands.len(), 3, "{printed}");
-    let mut last = String::new();
+    let (mut answers, mut emitted) = (Vec::new(), 0);
     for command in commands {
         let command = command.replace("http://127.0.0.1:9000", &receiver.url(""));
         let words = split_as_a_shell_would(&command);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
-        let client = system.client();
+        answers.push(
+            client
+                .run_as_people_do(&without_server(&words))
+                .await
+                .done()
+                .stdout,
+        );
         if words.contains(&"emit") {
-            client.run_as_people_do(&without_server(&words)).await.done();
-            receiver.wait_for(1, SOON).await;
-            client.logs_when(&[], "a processed line", |lines| {
-                lines.iter().any(|line| line["status"] == "processed")
-            })
-            .await;
-        } else {
-            last = client.run_as_people_do(&without_server(&words)).await.done().stdout;
+            emitted += 1;
+            client
+                .logs_when(&["--status", "processed"], "another line", |lines| {
+                    lines.len() == emitted
+                })
+                .await;
         }
     }
-    assert!(last.contains("auth.user.register") && last.contains("processed"), "{last}");
+    answers
 }
 
 #[tokio::test]
@@ -52,14 +103,21 @@ async fn up_ends_in_good_order_and_keeps_everything_for_the_next_time() {
     let mut system = Embedded::start().await;
     let receiver = Receiver::start().await;
     let client = system.client();
-    client.create_function("keeper", &receiver.url("/"), &["--on", "AUTH_LOGIN"]).await;
-    let emitted = client.emit("AUTH_LOGIN", &["--data", r#"{"user_id":"u1"}"#]).await;
+    client
+        .create_function("keeper", &receiver.url("/"), &["--on", "AUTH_LOGIN"])
+        .await;
+    let emitted = client
+        .emit("AUTH_LOGIN", &["--data", r#"{"user_id":"u1"}"#])
+        .await;
     let eid = emitted["eid"].as_str().unwrap().to_owned();
     client.log_line(&eid, "processed").await;
     assert!(system.stop().await.success());
 
     system.restart().await;
-    assert_eq!(client.log_line(&eid, "processed").await["function"], "keeper");
+    assert_eq!(
+        client.log_line(&eid, "processed").await["function"],
+        "keeper"
+    );
     client.emit("AUTH_LOGIN", &["--data", "{}"]).await;
     receiver.wait_for(2, SOON).await;
 }
@@ -80,8 +138,14 @@ async fn a_test_call_shows_request_and_response_and_leaves_no_trace() {
     let receiver = Receiver::start().await;
     receiver.answer(testkit::Answer::status(200).with_body("thank you"));
     let client = system.client();
-    client.create_function("tried-out", &receiver.url("/try"), &[]).await;
-    let shown = client.run(&["functions", "test", "tried-out"]).await.done().object();
+    client
+        .create_function("tried-out", &receiver.url("/try"), &[])
+        .await;
+    let shown = client
+        .run(&["functions", "test", "tried-out"])
+        .await
+        .done()
+        .object();
     assert_eq!(shown["status"], 200);
     assert_eq!(shown["response_body"], "thank you");
     let received = receiver.wait_for(1, SOON).await;
@@ -94,36 +158,58 @@ async fn logs_are_followed_as_they_happen() {
     let system = Embedded::start().await;
     let receiver = Receiver::start().await;
     let client = system.client();
-    client.create_function("followed", &receiver.url("/"), &["--on", "order.paid"]).await;
-    client.create_function("others", &receiver.url("/"), &["--on", "order.sent"]).await;
+    client
+        .create_function("followed", &receiver.url("/"), &["--on", "order.paid"])
+        .await;
+    client
+        .create_function("others", &receiver.url("/"), &["--on", "order.sent"])
+        .await;
     let following = client.start(&["logs", "--follow", "--function", "followed"]);
     // Nobody says when following has begun: events are sent until one of them is shown.
     eventually(SOON, "a delivery shown while it happens", async || {
         client.emit("order.sent", &["--data", "{}"]).await;
         client.emit("order.paid", &["--data", "{}"]).await;
         let shown = following.objects();
-        shown.iter().any(|line| line["status"] == "processed").then_some(())
+        shown
+            .iter()
+            .any(|line| line["status"] == "processed")
+            .then_some(())
     })
     .await;
     let shown = following.objects();
-    assert!(shown.iter().all(|line| line["function"] == "followed"), "{shown:#?}");
+    assert!(
+        shown.iter().all(|line| line["function"] == "followed"),
+        "{shown:#?}"
+    );
 }
 
 /// The README's walk, on any kind of system.
 pub(crate) async fn walk_through(client: &Client) {
     let receiver = Receiver::start().await;
     let options = ["--on", "AUTH_REGISTER", "--format", "schmuckli"];
-    let created = client.create_function("welcome", &receiver.url("/welcome"), &options).await;
+    let created = client
+        .create_function("welcome", &receiver.url("/welcome"), &options)
+        .await;
     let secret = created["secret"].as_str().unwrap();
-    assert!(created["signing_secret"].as_str().unwrap().starts_with("whsec_"));
+    assert!(
+        created["signing_secret"]
+            .as_str()
+            .unwrap()
+            .starts_with("whsec_")
+    );
 
     let data = json!({"user_id": "u1", "email": "ann@example.com", "lang": "en"});
-    let emitted = client.emit("AUTH_REGISTER", &["--data", &data.to_string()]).await;
+    let emitted = client
+        .emit("AUTH_REGISTER", &["--data", &data.to_string()])
+        .await;
     assert_eq!(emitted["duplicate"], false);
     let eid = emitted["eid"].as_str().unwrap();
 
     let received = receiver.wait_for(1, SOON).await;
-    assert_eq!((received[0].method.as_str(), received[0].path.as_str()), ("POST", "/welcome"));
+    assert_eq!(
+        (received[0].method.as_str(), received[0].path.as_str()),
+        ("POST", "/welcome")
+    );
     assert_eq!(received[0].header("content-type"), Some("application/json"));
     let body = received[0].json();
     assert_eq!(body["user_id"], "u1");
@@ -135,10 +221,16 @@ pub(crate) async fn walk_through(client: &Client) {
     let line = client.log_line(eid, "processed").await;
     assert_eq!(line["function"], "welcome");
     assert_eq!(line["type"], "auth.user.register");
-    assert_eq!((&line["attempts"], &line["response_status"]), (&json!(1), &json!(200)));
+    assert_eq!(
+        (&line["attempts"], &line["response_status"]),
+        (&json!(1), &json!(200))
+    );
     assert!(line["duration_us"].as_u64().unwrap() > 0, "{line}");
     let table = client.run_as_people_do(&["logs"]).await.done().stdout;
-    assert!(table.contains("welcome") && table.contains("processed"), "{table}");
+    assert!(
+        table.contains("welcome") && table.contains("processed"),
+        "{table}"
+    );
 
     let history = client.history(eid).await;
     assert_eq!(history["data"], data);
@@ -147,9 +239,16 @@ pub(crate) async fn walk_through(client: &Client) {
     assert_eq!(deliveries.len(), 1, "{history}");
     let attempts = deliveries[0]["attempt_list"].as_array().unwrap();
     assert_eq!(attempts.len(), 1, "{history}");
-    assert_eq!((&attempts[0]["number"], &attempts[0]["response_status"]), (&json!(1), &json!(200)));
+    assert_eq!(
+        (&attempts[0]["number"], &attempts[0]["response_status"]),
+        (&json!(1), &json!(200))
+    );
     assert_eq!(attempts[0]["url"], receiver.url("/welcome"));
-    let shown = client.run_as_people_do(&["logs", "get", eid]).await.done().stdout;
+    let shown = client
+        .run_as_people_do(&["logs", "get", eid])
+        .await
+        .done()
+        .stdout;
     assert!(shown.contains("by trigger welcome: processed"), "{shown}");
     assert_eq!(receiver.count(), 1, "one event, one request");
 }
@@ -169,7 +268,10 @@ fn split_as_a_shell_would(line: &str) -> Vec<String> {
     let parts = line.split('\'').enumerate();
     parts
         .flat_map(|(place, part)| match place % 2 {
-            0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+            0 => part
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
             _ => vec![part.to_owned()],
         })
         .collect()

@@ -44,13 +44,24 @@ async fn five_hundred_is_tried_four_times(client: &Client) {
     let eid = emit(client).await;
 
     let line = client.log_line(&eid, "failed").await;
-    assert_eq!((&line["attempts"], &line["response_status"]), (&json!(4), &json!(500)), "{line}");
+    assert_eq!(
+        (&line["attempts"], &line["response_status"]),
+        (&json!(4), &json!(500)),
+        "{line}"
+    );
     assert_eq!(line["remark"], "attempts used up");
     assert_eq!(line["next_attempt_at"], Value::Null);
     let history = client.history(&eid).await;
-    let numbers: Vec<_> = attempts(&history).iter().map(|attempt| &attempt["number"]).collect();
+    let numbers: Vec<_> = attempts(&history)
+        .iter()
+        .map(|attempt| &attempt["number"])
+        .collect();
     assert_eq!(numbers, [1, 2, 3, 4]);
-    assert!(attempts(&history).iter().all(|attempt| attempt["response_body"] == "not now"));
+    assert!(
+        attempts(&history)
+            .iter()
+            .all(|attempt| attempt["response_body"] == "not now")
+    );
 
     let requests = receiver.requests();
     assert_eq!(requests.len(), 4);
@@ -66,10 +77,20 @@ fn every_request_is_the_same_delivery(requests: &[Received], signing_secret: &st
     assert!(first.starts_with("dlv_"), "{first}");
     for (place, request) in requests.iter().enumerate() {
         assert_eq!(request.header("webhook-id"), Some(first));
-        assert_eq!(request.header("x-attempt"), Some((place + 1).to_string().as_str()));
+        assert_eq!(
+            request.header("x-attempt"),
+            Some((place + 1).to_string().as_str())
+        );
         assert_eq!(request.header("x-max-attempts"), Some("4"));
-        assert_eq!(request.body, requests[0].body, "the same event, the same bytes");
-        let timestamp = request.header("webhook-timestamp").unwrap().parse().unwrap();
+        assert_eq!(
+            request.body, requests[0].body,
+            "the same event, the same bytes"
+        );
+        let timestamp = request
+            .header("webhook-timestamp")
+            .unwrap()
+            .parse()
+            .unwrap();
         let signatures = request.header("webhook-signature").unwrap();
         signature::verify(signing_secret, first, timestamp, &request.body, signatures).unwrap();
     }
@@ -83,7 +104,11 @@ async fn a_204_is_success_and_ends_it() {
     let client = system.client();
     function(&client, &receiver.url("/"), &[]).await;
     let line = client.log_line(&emit(&client).await, "processed").await;
-    assert_eq!((&line["attempts"], &line["response_status"]), (&json!(1), &json!(204)), "{line}");
+    assert_eq!(
+        (&line["attempts"], &line["response_status"]),
+        (&json!(1), &json!(204)),
+        "{line}"
+    );
     assert_eq!(receiver.count(), 1);
 }
 
@@ -95,7 +120,11 @@ async fn an_endpoint_that_comes_back_is_reached_by_a_retry() {
     let client = system.client();
     function(&client, &receiver.url("/"), &[]).await;
     let line = client.log_line(&emit(&client).await, "processed").await;
-    assert_eq!((&line["attempts"], &line["response_status"]), (&json!(3), &json!(200)), "{line}");
+    assert_eq!(
+        (&line["attempts"], &line["response_status"]),
+        (&json!(3), &json!(200)),
+        "{line}"
+    );
     assert_eq!(receiver.count(), 3);
 }
 
@@ -105,8 +134,17 @@ async fn while_it_waits_it_is_staged_and_says_when_it_goes_on() {
     let receiver = Receiver::start().await;
     receiver.answer_with(500);
     let client = system.client();
-    let options = ["--on", "retry.test", "--interval", "10m", "--interval-max", "10m"];
-    client.create_function("patient", &receiver.url("/"), &options).await;
+    let options = [
+        "--on",
+        "retry.test",
+        "--interval",
+        "10m",
+        "--interval-max",
+        "10m",
+    ];
+    client
+        .create_function("patient", &receiver.url("/"), &options)
+        .await;
     let eid = emit(&client).await;
     let lines = client
         .logs_when(&["--event", &eid], "one attempt", |lines| {
@@ -126,7 +164,11 @@ async fn a_redirect_is_not_followed_and_counts_as_a_failure() {
     let client = system.client();
     function(&client, &receiver.url("/"), &["--retries", "1"]).await;
     let line = client.log_line(&emit(&client).await, "failed").await;
-    assert_eq!((&line["attempts"], &line["response_status"]), (&json!(2), &json!(302)), "{line}");
+    assert_eq!(
+        (&line["attempts"], &line["response_status"]),
+        (&json!(2), &json!(302)),
+        "{line}"
+    );
     assert_eq!((receiver.count(), elsewhere.count()), (2, 0));
 }
 
@@ -136,12 +178,26 @@ async fn no_answer_in_time_is_a_failure_and_is_tried_again() {
     let receiver = Receiver::start().await;
     receiver.hang();
     let client = system.client();
-    function(&client, &receiver.url("/"), &["--retries", "1", "--timeout", "300ms"]).await;
+    function(
+        &client,
+        &receiver.url("/"),
+        &["--retries", "1", "--timeout", "300ms"],
+    )
+    .await;
     let eid = emit(&client).await;
     let line = client.log_line(&eid, "failed").await;
-    assert_eq!((&line["attempts"], &line["error_class"]), (&json!(2), &json!("timeout")), "{line}");
+    assert_eq!(
+        (&line["attempts"], &line["error_class"]),
+        (&json!(2), &json!("timeout")),
+        "{line}"
+    );
     let history = client.history(&eid).await;
-    assert!(attempts(&history).iter().all(|attempt| attempt["response_status"] == 0), "{history}");
+    assert!(
+        attempts(&history)
+            .iter()
+            .all(|attempt| attempt["response_status"] == 0),
+        "{history}"
+    );
     assert_eq!(receiver.count(), 2);
 }
 
@@ -152,7 +208,11 @@ async fn a_refused_connection_is_a_failure_and_is_tried_again() {
     let nobody = format!("http://127.0.0.1:{}/", free_port());
     function(&client, &nobody, &["--retries", "2"]).await;
     let line = client.log_line(&emit(&client).await, "failed").await;
-    assert_eq!((&line["attempts"], &line["error_class"]), (&json!(3), &json!("connect")), "{line}");
+    assert_eq!(
+        (&line["attempts"], &line["error_class"]),
+        (&json!(3), &json!("connect")),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -160,11 +220,23 @@ async fn by_default_three_retries_five_seconds_apart_within_five_seconds_each() 
     let system = Embedded::start().await;
     let client = system.client();
     let url = "http://127.0.0.1:9/";
-    client.create_function("usual", url, &["--on", "AUTH_LOGIN"]).await;
-    let trigger = client.run(&["triggers", "get", "usual"]).await.done().object();
+    client
+        .create_function("usual", url, &["--on", "AUTH_LOGIN"])
+        .await;
+    let trigger = client
+        .run(&["triggers", "get", "usual"])
+        .await
+        .done()
+        .object();
     let retry = &trigger["retry"];
-    assert_eq!((&retry["retries"], &retry["backoff"]), (&json!(3), &json!("fixed")));
-    assert_eq!((&retry["interval_ms"], &retry["timeout_ms"]), (&json!(5000), &json!(5000)));
+    assert_eq!(
+        (&retry["retries"], &retry["backoff"]),
+        (&json!(3), &json!("fixed"))
+    );
+    assert_eq!(
+        (&retry["interval_ms"], &retry["timeout_ms"]),
+        (&json!(5000), &json!(5000))
+    );
 }
 
 #[tokio::test]
@@ -173,12 +245,22 @@ async fn each_trigger_has_its_own_policy_and_one_failing_does_not_affect_the_oth
     let client = system.client();
     let (good, bad) = (Receiver::start().await, Receiver::start().await);
     bad.answer_with(500);
-    client.create_function("good-one", &good.url("/"), &[]).await;
+    client
+        .create_function("good-one", &good.url("/"), &[])
+        .await;
     client.create_function("bad-one", &bad.url("/"), &[]).await;
     let settings: [(&str, &str, &[&str]); 3] = [
         ("hasty", "bad-one", &["--retries", "0"]),
-        ("patient", "bad-one", &["--retries", "2", "--interval", "100ms"]),
-        ("fine", "good-one", &["--retries", "5", "--interval", "100ms"]),
+        (
+            "patient",
+            "bad-one",
+            &["--retries", "2", "--interval", "100ms"],
+        ),
+        (
+            "fine",
+            "good-one",
+            &["--retries", "5", "--interval", "100ms"],
+        ),
     ];
     for (name, function, options) in settings {
         let options = [&["--on", "retry.test"], options].concat();
@@ -192,7 +274,12 @@ async fn each_trigger_has_its_own_policy_and_one_failing_does_not_affect_the_oth
         .await;
     let mut endings: Vec<_> = lines
         .iter()
-        .map(|line| format!("{} {} {}", line["trigger"], line["status"], line["attempts"]))
+        .map(|line| {
+            format!(
+                "{} {} {}",
+                line["trigger"], line["status"], line["attempts"]
+            )
+        })
         .collect();
     endings.sort();
     assert_eq!(

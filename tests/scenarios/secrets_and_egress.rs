@@ -1,11 +1,13 @@
 //! Secrets stay secret wherever data is kept or shown, and requests stay out of private networks.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use harness::{Client, Cluster, Options, Role, SOON, Shape};
 use serde_json::json;
-use testkit::{Receiver, TestVhost, eventually};
+use testkit::servers::RabbitMq;
+use testkit::{Receiver, eventually};
 
 /// What must not be found anywhere, with what it is.
 struct Secrets(Vec<(&'static str, String)>);
@@ -23,41 +25,86 @@ impl Secrets {
 
 #[tokio::test]
 async fn no_secret_is_in_clear_in_database_broker_logs_or_answers() {
-    let mut cluster = Cluster::start(1).await;
+    let broker = RabbitMq::start().await.unwrap();
+    let vhost = broker.vhost().await.unwrap();
+    let options = Options {
+        broker_url: Some(vhost.url()),
+        ..Options::default()
+    };
+    let mut cluster = Cluster::start_with(options).await;
     let client = cluster.client();
     let receiver = Receiver::start().await;
-    let options = ["--on", "secret.test", "--format", "schmuckli", "--interval", "100ms"];
-    let created = client.create_function("keeper", &receiver.url("/"), &options).await;
-    let key = client.run(&["keys", "create", "--scope", "emit"]).await.done().object();
+    let options = [
+        "--on",
+        "secret.test",
+        "--format",
+        "schmuckli",
+        "--interval",
+        "100ms",
+    ];
+    let created = client
+        .create_function("keeper", &receiver.url("/"), &options)
+        .await;
+    let key = client
+        .run(&["keys", "create", "--scope", "emit"])
+        .await
+        .done()
+        .object();
     let secrets = Secrets(vec![
-        ("the function's _secret", created["secret"].as_str().unwrap().to_owned()),
-        ("the signing secret", created["signing_secret"].as_str().unwrap().to_owned()),
+        (
+            "the function's _secret",
+            created["secret"].as_str().unwrap().to_owned(),
+        ),
+        (
+            "the signing secret",
+            created["signing_secret"].as_str().unwrap().to_owned(),
+        ),
         ("the first API key", cluster.api_key.clone()),
-        ("another API key", key["secret"].as_str().unwrap().to_owned()),
+        (
+            "another API key",
+            key["secret"].as_str().unwrap().to_owned(),
+        ),
         ("the operator's token", Cluster::OPERATOR_TOKEN.to_owned()),
     ]);
 
     // One call that succeeds, one that is tried again; then what still waits in the queues.
     receiver.answer_sequence([200, 500, 200]);
-    let first = client.emit("secret.test", &["--data", r#"{"marker":"first-event"}"#]).await;
-    client.emit("secret.test", &["--data", r#"{"marker":"second-event"}"#]).await;
+    let first = client
+        .emit("secret.test", &["--data", r#"{"marker":"first-event"}"#])
+        .await;
+    client
+        .emit("secret.test", &["--data", r#"{"marker":"second-event"}"#])
+        .await;
     receiver.wait_for(3, SOON).await;
-    client.logs_when(&["--status", "processed"], "both", |lines| lines.len() == 2).await;
+    client
+        .logs_when(&["--status", "processed"], "both", |lines| lines.len() == 2)
+        .await;
     cluster.kill9(Role::LogService, 0);
     receiver.answer_sequence([500, 200]);
-    client.emit("secret.test", &["--data", r#"{"marker":"record-event"}"#]).await;
+    client
+        .emit("secret.test", &["--data", r#"{"marker":"record-event"}"#])
+        .await;
     receiver.wait_for(5, SOON).await;
     cluster.kill9(Role::DeliveryWorker, 0);
-    client.emit("secret.test", &["--data", r#"{"marker":"queued-event"}"#]).await;
-    let vhost = cluster.vhost.as_ref().unwrap();
-    let queued = all_that_is_queued(vhost, &["record-event", "queued-event"]).await;
-    secrets.absent_from("the broker", &queued);
+    client
+        .emit("secret.test", &["--data", r#"{"marker":"queued-event"}"#])
+        .await;
+    let kept = all_the_broker_keeps(broker.folder(), &["record-event", "queued-event"]).await;
+    secrets.absent_from("the broker", &kept);
 
     cluster.restart(Role::LogService, 0).await;
-    let shown = client.run(&["logs", "get", first["eid"].as_str().unwrap()]).await.done().stdout;
+    let shown = client
+        .run(&["logs", "get", first["eid"].as_str().unwrap()])
+        .await
+        .done()
+        .stdout;
     assert!(shown.contains("first-event"));
     secrets.absent_from("tripline logs get", shown.as_bytes());
-    for words in [&["functions", "list"][..], &["functions", "get", "keeper"], &["keys", "list"]] {
+    for words in [
+        &["functions", "list"][..],
+        &["functions", "get", "keeper"],
+        &["keys", "list"],
+    ] {
         let shown = client.run(words).await.done().stdout;
         secrets.absent_from(&words.join(" "), shown.as_bytes());
     }
@@ -67,25 +114,42 @@ async fn no_secret_is_in_clear_in_database_broker_logs_or_answers() {
     }
 }
 
-/// What is in all queues, as soon as every marker is among it.
-async fn all_that_is_queued(vhost: &TestVhost, markers: &[&str]) -> Vec<u8> {
-    eventually(SOON, "the queues hold what nobody takes", async || {
-        let mut bodies = Vec::new();
-        for queue in vhost.queues().await.unwrap() {
-            if queue.messages > 0 {
-                bodies.extend(vhost.peek(&queue.name, 100).await.unwrap().concat());
-            }
-        }
-        let text = String::from_utf8_lossy(&bodies);
-        markers.iter().all(|marker| text.contains(marker)).then_some(())?;
-        Some(bodies)
+/// Everything in the broker's files, its log among it, as soon as every marker is there.
+async fn all_the_broker_keeps(folder: &Path, markers: &[&str]) -> Vec<u8> {
+    eventually(SOON, "the broker keeps what nobody takes", async || {
+        let mut kept = Vec::new();
+        read_all(folder, &mut kept);
+        let text = String::from_utf8_lossy(&kept);
+        markers
+            .iter()
+            .all(|marker| text.contains(marker))
+            .then_some(())?;
+        Some(kept)
     })
     .await
 }
 
+fn read_all(folder: &Path, kept: &mut Vec<u8>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, kept);
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            kept.extend(bytes);
+        }
+    }
+}
+
 fn dump(database_url: &str) -> Vec<u8> {
-    let output = Command::new("pg_dump").args(["--inserts", database_url]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("pg_dump")
+        .args(["--inserts", database_url])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("keeper"), "the dump holds what is configured");
     output.stdout
@@ -99,16 +163,28 @@ async fn settings_are_printed_with_their_secrets_masked() {
     std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     let system = harness::Embedded::start().await;
     let path = file.path().display().to_string();
-    let words = ["serve", "trigger-emitter", "--config", &path, "--print-config"];
+    let words = [
+        "serve",
+        "trigger-emitter",
+        "--config",
+        &path,
+        "--print-config",
+    ];
     let printed = system.client().run_as_people_do(&words).await.done().stdout;
     assert!(printed.contains("somebody"), "{printed}");
-    assert!(!printed.contains("between-us") && !printed.contains("nobody-else"), "{printed}");
+    assert!(
+        !printed.contains("between-us") && !printed.contains("nobody-else"),
+        "{printed}"
+    );
 }
 
 #[tokio::test]
 async fn a_private_address_is_refused_under_serve_also_when_a_name_leads_to_it() {
-    let options =
-        Options { shape: Shape::AllInOne, egress_allow: "192.0.2.1".to_owned(), ..Options::default() };
+    let options = Options {
+        shape: Shape::AllInOne,
+        egress_allow: Vec::new(),
+        ..Options::default()
+    };
     let cluster = Cluster::start_with(options).await;
     let client = cluster.client();
     let receiver = Receiver::start().await;
@@ -126,7 +202,11 @@ async fn a_private_address_is_refused_under_serve_also_when_a_name_leads_to_it()
         "169.254.169.254",
         "10.0.0.1",
     ];
-    let hosts: Vec<_> = hosts.into_iter().map(str::to_owned).chain(own_name()).collect();
+    let hosts: Vec<_> = hosts
+        .into_iter()
+        .map(str::to_owned)
+        .chain(own_name())
+        .collect();
     for (place, host) in hosts.iter().enumerate() {
         let url = format!("http://{host}:{port}/");
         let created = create_unless_refused(&client, &format!("inside-{place}"), &url).await;
@@ -137,9 +217,16 @@ async fn a_private_address_is_refused_under_serve_also_when_a_name_leads_to_it()
         let eid = client.emit(&event_type, &["--data", "{}"]).await["eid"].clone();
         let line = client.log_line(eid.as_str().unwrap(), "failed").await;
         assert_eq!(line["error_class"], "egress", "{host}: {line}");
-        assert_eq!(line["attempts"], json!(1), "{host}: refused at once, not tried again");
+        assert_eq!(
+            line["attempts"],
+            json!(1),
+            "{host}: refused at once, not tried again"
+        );
         let error = line["error"].as_str().unwrap();
-        assert!(!error.contains("127.0.0.1"), "{host}: tells what it leads to: {error}");
+        assert!(
+            !error.contains("127.0.0.1"),
+            "{host}: tells what it leads to: {error}"
+        );
     }
     assert_eq!(receiver.count(), 0, "no request was made");
     let tested = client.run(&["functions", "test", "inside-0"]).await;
@@ -153,7 +240,9 @@ async fn create_unless_refused(client: &Client, name: &str, url: &str) -> bool {
     let place = name.trim_start_matches("inside-");
     let on = format!("egress.test-{place}");
     let before = client.triggers_in_force().await;
-    let outcome = client.run(&["functions", "create", name, "--url", url, "--on", &on]).await;
+    let outcome = client
+        .run(&["functions", "create", name, "--url", url, "--on", &on])
+        .await;
     if outcome.code != 0 {
         assert_eq!(outcome.code, 3, "{url}: {}", outcome.stderr);
         return false;
@@ -169,7 +258,10 @@ async fn create_unless_refused(client: &Client, name: &str, url: &str) -> bool {
 fn own_name() -> Option<String> {
     let hosts = std::fs::read_to_string("/etc/hosts").ok()?;
     let lines = hosts.lines().filter(|line| line.starts_with("127."));
-    lines.flat_map(|line| line.split_whitespace().skip(1)).find(|name| *name != "localhost").map(str::to_owned)
+    lines
+        .flat_map(|line| line.split_whitespace().skip(1))
+        .find(|name| *name != "localhost")
+        .map(str::to_owned)
 }
 
 #[tokio::test]
@@ -177,16 +269,24 @@ async fn a_private_address_that_the_operator_allows_is_called() {
     let receiver = Receiver::start().await;
     let options = Options {
         shape: Shape::AllInOne,
-        egress_allow: format!("10.0.0.0/8, 127.0.0.1:{}", receiver.address().port()),
+        egress_allow: vec!["10.0.0.0/8".to_owned(), receiver.address().to_string()],
         ..Options::default()
     };
     let cluster = Cluster::start_with(options).await;
     let client = cluster.client();
-    client.create_function("allowed", &receiver.url("/"), &["--on", "egress.test"]).await;
+    client
+        .create_function("allowed", &receiver.url("/"), &["--on", "egress.test"])
+        .await;
     let other = Receiver::start().await;
-    client.create_function("other-port", &other.url("/"), &["--on", "egress.test"]).await;
+    client
+        .create_function("other-port", &other.url("/"), &["--on", "egress.test"])
+        .await;
     client.emit("egress.test", &["--data", "{}"]).await;
     receiver.wait_for(1, Duration::from_secs(30)).await;
-    client.logs_when(&["--status", "failed"], "the other port", |lines| lines.len() == 1).await;
+    client
+        .logs_when(&["--status", "failed"], "the other port", |lines| {
+            lines.len() == 1
+        })
+        .await;
     assert_eq!(other.count(), 0);
 }

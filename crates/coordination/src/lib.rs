@@ -4,6 +4,7 @@
 
 pub mod idempotency;
 pub mod membership;
+pub mod share;
 pub mod shares;
 
 pub mod config;
@@ -16,6 +17,7 @@ pub use embedded::EmbeddedCoordination;
 pub use idempotency::{IdempotencyKeys, PENDING_FOR, REMEMBERED_FOR, Reservation};
 pub use membership::Membership;
 pub use redis::RedisCoordination;
+pub use share::Share;
 pub use shares::shards_of;
 
 /// Why coordination is not to be had at the moment.

@@ -11,6 +11,8 @@ use domain::record::{Attempted, Record, Settled};
 use domain::trigger::Trigger;
 use protocol::registry_feed::RegistryView;
 use telemetry::trace;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::compose::{Call, compose, shown_headers, unsent};
 use crate::metrics;
@@ -56,7 +58,10 @@ impl Deliverer {
         };
         match (function, trigger) {
             (Some(function), Some(trigger)) => {
-                self.attempt(event, target, &function, &trigger).await
+                let span = span_of(event, target);
+                self.attempt(event, target, &function, &trigger)
+                    .instrument(span)
+                    .await
             }
             (None, _) => cancelled(event, target, "function_deleted"),
             (Some(_), None) => cancelled(event, target, "trigger_deleted"),
@@ -89,6 +94,10 @@ impl Deliverer {
             Err(outcome) => (unsent(outcome), Vec::new(), 0),
         };
         metrics::attempted(&response);
+        let span = Span::current();
+        if let Some(status) = response.status {
+            span.record("http.response.status_code", status);
+        }
         let ended_at = started_at
             .saturating_add(response.duration)
             .unwrap_or(started_at);
@@ -100,6 +109,9 @@ impl Deliverer {
             random(),
         );
         let (error_class, error) = failure(&response.outcome);
+        if let Some(class) = error_class {
+            span.record("error.type", class.as_str());
+        }
         let (status, remark, next_attempt_at) = match step {
             Step::Finish => (Status::Processed, None, None),
             Step::RetryAt(due_at) => (Status::Staged, None, Some(due_at)),
@@ -136,6 +148,28 @@ impl Deliverer {
             waiting: next_attempt_at.map(|due_at| next_try(event, target, ended_at, due_at)),
         }
     }
+}
+
+/// The attempt's place in the event's trace, for a collector if there is one.
+fn span_of(event: &Event, target: &Target) -> Span {
+    let span = info_span!(
+        "deliver",
+        otel.kind = "client",
+        event.id = %event.eid,
+        delivery.id = %target.delivery,
+        function.name = %target.function,
+        attempt.number = target.next_attempt,
+        http.request.method = "POST",
+        http.response.status_code = Empty,
+        error.type = Empty,
+    );
+    if !span.is_disabled()
+        && let Some(traceparent) = &event.traceparent
+    {
+        // What cannot be read begins a trace of its own.
+        let _is_part: bool = trace::set_parent(&span, traceparent);
+    }
+    span
 }
 
 fn next_try(event: &Event, target: &Target, since: Timestamp, due_at: Timestamp) -> Waiting {

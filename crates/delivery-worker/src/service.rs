@@ -196,5 +196,6 @@ impl process::Settings for Settings {
 
     fn check(&self, faults: &mut settings::Faults) {
         self.delivery_worker.check(faults);
+        self.registry.check(faults);
     }
 }

@@ -78,8 +78,13 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 5] =
-        [Self::Intent, Self::Staged, Self::Processed, Self::Failed, Self::Cancel];
+    pub const ALL: [Self; 5] = [
+        Self::Intent,
+        Self::Staged,
+        Self::Processed,
+        Self::Failed,
+        Self::Cancel,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -214,7 +219,9 @@ pub fn next_step(
         Outcome::Impossible { .. } => Step::GiveUp(GiveUpReason::Impossible),
         Outcome::Answered { .. } | Outcome::Unreachable { .. } => {
             match policy.wait_after(attempt, random) {
-                Some(wait) => Step::RetryAt(ended_at.saturating_add(wait).unwrap_or(Timestamp::MAX)),
+                Some(wait) => {
+                    Step::RetryAt(ended_at.saturating_add(wait).unwrap_or(Timestamp::MAX))
+                }
                 None => Step::GiveUp(GiveUpReason::AttemptsUsedUp),
             }
         }
@@ -228,7 +235,13 @@ mod tests {
     use super::*;
 
     fn step(outcome: &Outcome, attempt: u32) -> Step {
-        next_step(&RetryPolicy::default(), outcome, attempt, Timestamp::UNIX_EPOCH, 0.5)
+        next_step(
+            &RetryPolicy::default(),
+            outcome,
+            attempt,
+            Timestamp::UNIX_EPOCH,
+            0.5,
+        )
     }
 
     #[test]
@@ -238,7 +251,10 @@ mod tests {
         }
         let five_seconds_on = Timestamp::UNIX_EPOCH + Duration::from_secs(5);
         for status in [100, 199, 301, 302, 304, 400, 404, 410, 429, 500, 503] {
-            assert_eq!(step(&Outcome::Answered { status }, 1), Step::RetryAt(five_seconds_on));
+            assert_eq!(
+                step(&Outcome::Answered { status }, 1),
+                Step::RetryAt(five_seconds_on)
+            );
         }
     }
 
@@ -246,13 +262,18 @@ mod tests {
     fn three_retries_make_four_attempts() {
         let refused = Outcome::Answered { status: 500 };
         assert!(matches!(step(&refused, 3), Step::RetryAt(_)));
-        assert_eq!(step(&refused, 4), Step::GiveUp(GiveUpReason::AttemptsUsedUp));
+        assert_eq!(
+            step(&refused, 4),
+            Step::GiveUp(GiveUpReason::AttemptsUsedUp)
+        );
     }
 
     #[test]
     fn what_can_never_work_is_not_tried_again() {
-        let outcome =
-            Outcome::Impossible { class: ErrorClass::Egress, message: "refused".to_owned() };
+        let outcome = Outcome::Impossible {
+            class: ErrorClass::Egress,
+            message: "refused".to_owned(),
+        };
         assert_eq!(step(&outcome, 1), Step::GiveUp(GiveUpReason::Impossible));
     }
 

@@ -70,7 +70,12 @@ impl Event {
 
 /// `application/json`, `text/json` and `…+json`, with or without parameters.
 pub fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
 }
 
@@ -80,7 +85,11 @@ mod tests {
 
     #[test]
     fn json_is_known_by_its_media_type() {
-        for json in ["application/json", "Application/JSON; charset=utf-8", "application/x+json"] {
+        for json in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/x+json",
+        ] {
             assert!(is_json(json), "{json}");
         }
         for other in ["text/plain", "application/jsonl", ""] {

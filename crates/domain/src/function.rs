@@ -94,19 +94,43 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_called_is_refused_with_the_reason() {
         let check = |text: &str| parse_url(text).map(|url| url.to_string());
-        assert_eq!(check("http://localhost:9000/hook").unwrap(), "http://localhost:9000/hook");
-        assert_eq!(check("https://example.com").unwrap(), "https://example.com/");
-        assert_eq!(check("ftp://example.com"), Err(UrlError::Scheme("ftp".to_owned())));
-        assert_eq!(check("http://user:pw@example.com"), Err(UrlError::Credentials));
+        assert_eq!(
+            check("http://localhost:9000/hook").unwrap(),
+            "http://localhost:9000/hook"
+        );
+        assert_eq!(
+            check("https://example.com").unwrap(),
+            "https://example.com/"
+        );
+        assert_eq!(
+            check("ftp://example.com"),
+            Err(UrlError::Scheme("ftp".to_owned()))
+        );
+        assert_eq!(
+            check("http://user:pw@example.com"),
+            Err(UrlError::Credentials)
+        );
         assert_eq!(check("https://example.com/#part"), Err(UrlError::Fragment));
-        assert!(matches!(check("example.com/hook"), Err(UrlError::NotAUrl(_))));
-        assert!(matches!(check(&format!("http://a/{}", "x".repeat(3000))), Err(UrlError::TooLong(_))));
+        assert!(matches!(
+            check("example.com/hook"),
+            Err(UrlError::NotAUrl(_))
+        ));
+        assert!(matches!(
+            check(&format!("http://a/{}", "x".repeat(3000))),
+            Err(UrlError::TooLong(_))
+        ));
     }
 
     #[test]
     fn functions_on_one_host_and_port_share_an_origin() {
         let origin_of = |text: &str| origin(&parse_url(text).unwrap());
-        assert_eq!(origin_of("https://example.com/a"), origin_of("https://example.com:443/b?c"));
-        assert_ne!(origin_of("https://example.com/a"), origin_of("http://example.com/a"));
+        assert_eq!(
+            origin_of("https://example.com/a"),
+            origin_of("https://example.com:443/b?c")
+        );
+        assert_ne!(
+            origin_of("https://example.com/a"),
+            origin_of("http://example.com/a")
+        );
     }
 }

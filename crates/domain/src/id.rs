@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 /// What is wrong with a text that should have been an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{value:?} is not an id: expected {prefix}_ and 26 letters or digits of Crockford's base 32")]
+#[error(
+    "{value:?} is not an id: expected {prefix}_ and 26 letters or digits of Crockford's base 32"
+)]
 pub struct ParseIdError {
     pub prefix: &'static str,
     pub value: String,
@@ -45,7 +47,10 @@ impl DeliveryId {
     ///
     /// The same event and trigger always give the same id, and ids sort by the event's time.
     pub fn derive(event: EventId, trigger: &str) -> Self {
-        let digest = Sha256::new().chain_update(event.0.as_bytes()).chain_update(trigger).finalize();
+        let digest = Sha256::new()
+            .chain_update(event.0.as_bytes())
+            .chain_update(trigger)
+            .finalize();
         let mut bytes = [0_u8; 16];
         for (target, source) in bytes.iter_mut().zip(digest.iter()) {
             *target = *source;
@@ -92,7 +97,9 @@ fn decode(text: &str) -> Option<Uuid> {
     }
     let mut value: u128 = 0;
     for (place, byte) in text.bytes().enumerate() {
-        let digit = ALPHABET.iter().position(|known| *known == byte.to_ascii_uppercase())?;
+        let digit = ALPHABET
+            .iter()
+            .position(|known| *known == byte.to_ascii_uppercase())?;
         // 26 digits hold 130 bits: the first may only use three of its five.
         if place == 0 && digit > 7 {
             return None;
@@ -136,7 +143,10 @@ macro_rules! text_form {
                     .and_then(decode)
                     .or_else(|| Uuid::try_parse(text).ok())
                     .map(Self)
-                    .ok_or_else(|| ParseIdError { prefix: Self::PREFIX, value: text.to_owned() })
+                    .ok_or_else(|| ParseIdError {
+                        prefix: Self::PREFIX,
+                        value: text.to_owned(),
+                    })
             }
         }
     };
@@ -159,7 +169,10 @@ mod tests {
         assert_eq!(event.to_string().parse::<EventId>().unwrap(), event);
         assert_eq!(event.uuid().to_string().parse::<EventId>().unwrap(), event);
         let delivery = DeliveryId::derive(event, "welcome");
-        assert_eq!(delivery.to_string().parse::<DeliveryId>().unwrap(), delivery);
+        assert_eq!(
+            delivery.to_string().parse::<DeliveryId>().unwrap(),
+            delivery
+        );
         assert!(delivery.to_string().starts_with("dlv_"));
     }
 
@@ -169,15 +182,27 @@ mod tests {
         let error = event.parse::<DeliveryId>().unwrap_err();
         assert_eq!(error.prefix, "dlv");
         assert_eq!(error.value, event);
-        assert!("evt_8ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse::<EventId>().is_err(), "over 128 bits");
+        assert!(
+            "evt_8ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse::<EventId>().is_err(),
+            "over 128 bits"
+        );
     }
 
     #[test]
     fn the_same_event_and_trigger_give_the_same_delivery() {
         let event = event_at(1_795_000_000_123, 7);
-        assert_eq!(DeliveryId::derive(event, "a"), DeliveryId::derive(event, "a"));
-        assert_ne!(DeliveryId::derive(event, "a"), DeliveryId::derive(event, "b"));
-        assert_ne!(DeliveryId::derive(event, "a"), DeliveryId::derive(event_at(1_795_000_000_123, 8), "a"));
+        assert_eq!(
+            DeliveryId::derive(event, "a"),
+            DeliveryId::derive(event, "a")
+        );
+        assert_ne!(
+            DeliveryId::derive(event, "a"),
+            DeliveryId::derive(event, "b")
+        );
+        assert_ne!(
+            DeliveryId::derive(event, "a"),
+            DeliveryId::derive(event_at(1_795_000_000_123, 8), "a")
+        );
     }
 
     #[test]

@@ -13,17 +13,17 @@ pub mod name;
 
 pub mod event;
 pub mod event_type;
+pub mod matching;
 pub mod pattern;
 pub mod trigger;
-pub mod matching;
 
-pub mod function;
 pub mod format;
+pub mod function;
 pub mod signature;
 
 pub mod delivery;
-pub mod retry;
 pub mod record;
+pub mod retry;
 pub mod shard;
 
 pub mod access;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 /// What is wrong with a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{value:?} is not a name: 3 to 63 lower-case letters, digits and '-', beginning with a letter, not ending with '-'")]
+#[error(
+    "{value:?} is not a name: 3 to 63 lower-case letters, digits and '-', beginning with a letter, not ending with '-'"
+)]
 pub struct ParseNameError {
     pub value: String,
 }
@@ -37,7 +39,13 @@ impl FromStr for Name {
             && bytes.iter().all(is_allowed)
             && bytes.first().is_some_and(u8::is_ascii_lowercase)
             && bytes.last() != Some(&b'-');
-        if is_name { Ok(Self(text.into())) } else { Err(ParseNameError { value: text.to_owned() }) }
+        if is_name {
+            Ok(Self(text.into()))
+        } else {
+            Err(ParseNameError {
+                value: text.to_owned(),
+            })
+        }
     }
 }
 
@@ -68,8 +76,13 @@ impl FromStr for FunctionName {
     type Err = ParseNameError;
 
     fn from_str(text: &str) -> Result<Self, ParseNameError> {
-        let (package, name) = text.split_once('/').unwrap_or((Self::DEFAULT_PACKAGE, text));
-        Ok(Self { package: package.parse()?, name: name.parse()? })
+        let (package, name) = text
+            .split_once('/')
+            .unwrap_or((Self::DEFAULT_PACKAGE, text));
+        Ok(Self {
+            package: package.parse()?,
+            name: name.parse()?,
+        })
     }
 }
 
@@ -99,7 +112,17 @@ mod tests {
         for good in ["abc", "my-package", "number-func", "a1b", &"a".repeat(63)] {
             assert!(good.parse::<Name>().is_ok(), "{good}");
         }
-        for bad in ["ab", "1abc", "-abc", "abc-", "Abc", "a.b", "ab/c", "", &"a".repeat(64)] {
+        for bad in [
+            "ab",
+            "1abc",
+            "-abc",
+            "abc-",
+            "Abc",
+            "a.b",
+            "ab/c",
+            "",
+            &"a".repeat(64),
+        ] {
             assert!(bad.parse::<Name>().is_err(), "{bad}");
         }
     }

@@ -15,7 +15,10 @@ pub const RESPONSE_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// One recorded fact. Recording the same fact twice changes nothing.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "most records are of the large kind")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most records are of the large kind"
+)]
 pub enum Record {
     Matched(Matched),
     Attempted(Box<Attempted>),

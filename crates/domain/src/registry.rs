@@ -25,9 +25,15 @@ pub enum Change {
     Project(Project),
     Key(ApiKey),
     Function(Function),
-    FunctionDeleted { project: ProjectName, name: FunctionName },
+    FunctionDeleted {
+        project: ProjectName,
+        name: FunctionName,
+    },
     Trigger(Trigger),
-    TriggerDeleted { project: ProjectName, name: TriggerName },
+    TriggerDeleted {
+        project: ProjectName,
+        name: TriggerName,
+    },
 }
 
 /// Changes that belong together, and the revision they lead to.
@@ -134,9 +140,16 @@ impl Registry {
             }
             let named = named.unwrap_or("default");
             let name = named.parse().map_err(|_not_a_name| unknown(named))?;
-            return if self.has_project(&name) { Ok(name) } else { Err(unknown(named)) };
+            return if self.has_project(&name) {
+                Ok(name)
+            } else {
+                Err(unknown(named))
+            };
         };
-        let known = self.keys.get(&KeyHash::of(key)).filter(|key| key.revoked_at.is_none());
+        let known = self
+            .keys
+            .get(&KeyHash::of(key))
+            .filter(|key| key.revoked_at.is_none());
         let known = known.ok_or(Refusal::UnknownKey)?;
         if let Some(named) = named
             && named != known.project.as_str()
@@ -156,7 +169,11 @@ mod tests {
 
     fn project(name: &str) -> Change {
         let name = name.parse().unwrap();
-        Change::Project(Project { name, created_at: Timestamp::UNIX_EPOCH, revision: 1 })
+        Change::Project(Project {
+            name,
+            created_at: Timestamp::UNIX_EPOCH,
+            revision: 1,
+        })
     }
 
     fn key(key: &str, project: &str, scopes: &[Scope], revoked_at: Option<Timestamp>) -> Change {
@@ -181,14 +198,20 @@ mod tests {
             key("revoked", "acme", &Scope::ALL, Some(Timestamp::UNIX_EPOCH)),
         ];
         let mut registry = Registry::default();
-        registry.apply(Update { revision: 5, is_snapshot: true, changes });
+        registry.apply(Update {
+            revision: 5,
+            is_snapshot: true,
+            changes,
+        });
         registry
     }
 
     #[test]
     fn the_key_decides_the_project() {
         let authorise = |key, named| {
-            registry().authorise(Some(key), named, Scope::Emit, true).map(|name| name.to_string())
+            registry()
+                .authorise(Some(key), named, Scope::Emit, true)
+                .map(|name| name.to_string())
         };
         assert_eq!(authorise("all-of-acme", None).unwrap(), "acme");
         assert_eq!(authorise("all-of-acme", Some("acme")).unwrap(), "acme");
@@ -204,9 +227,15 @@ mod tests {
     #[test]
     fn a_key_does_only_what_its_scopes_say() {
         let registry = registry();
-        let refusal = registry.authorise(Some("emit-only"), None, Scope::Manage, true).unwrap_err();
+        let refusal = registry
+            .authorise(Some("emit-only"), None, Scope::Manage, true)
+            .unwrap_err();
         assert_eq!(refusal, Refusal::MissingScope(Scope::Manage));
-        assert!(registry.authorise(Some("emit-only"), None, Scope::Emit, true).is_ok());
+        assert!(
+            registry
+                .authorise(Some("emit-only"), None, Scope::Emit, true)
+                .is_ok()
+        );
     }
 
     #[test]
@@ -215,18 +244,32 @@ mod tests {
         let open = |named| registry.authorise(None, named, Scope::Emit, false);
         assert_eq!(open(None).unwrap().as_str(), "default");
         assert_eq!(open(Some("acme")).unwrap().as_str(), "acme");
-        assert_eq!(open(Some("nobody")), Err(Refusal::UnknownProject("nobody".to_owned())));
-        assert_eq!(registry.authorise(None, None, Scope::Emit, true), Err(Refusal::NoKey));
+        assert_eq!(
+            open(Some("nobody")),
+            Err(Refusal::UnknownProject("nobody".to_owned()))
+        );
+        assert_eq!(
+            registry.authorise(None, None, Scope::Emit, true),
+            Err(Refusal::NoKey)
+        );
     }
 
     #[test]
     fn a_snapshot_replaces_and_an_update_adds() {
         let mut registry = registry();
-        registry.apply(Update { revision: 6, is_snapshot: false, changes: vec![project("later")] });
+        registry.apply(Update {
+            revision: 6,
+            is_snapshot: false,
+            changes: vec![project("later")],
+        });
         assert!(registry.has_project(&"later".parse().unwrap()));
         assert!(registry.has_project(&"acme".parse().unwrap()));
         assert_eq!(registry.revision, 6);
-        registry.apply(Update { revision: 7, is_snapshot: true, changes: vec![project("acme")] });
+        registry.apply(Update {
+            revision: 7,
+            is_snapshot: true,
+            changes: vec![project("acme")],
+        });
         assert!(!registry.has_project(&"later".parse().unwrap()));
     }
 }

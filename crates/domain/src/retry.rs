@@ -36,7 +36,9 @@ impl Backoff {
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Fixed, Self::Exponential].into_iter().find(|backoff| backoff.as_str() == text)
+        [Self::Fixed, Self::Exponential]
+            .into_iter()
+            .find(|backoff| backoff.as_str() == text)
     }
 }
 
@@ -68,22 +70,44 @@ impl RetryPolicy {
     /// # Errors
     /// Names the first field that is outside its range.
     pub fn check(&self) -> Result<(), PolicyError> {
-        let fault = |field, value: String, allowed| Err(PolicyError { field, value, allowed });
+        let fault = |field, value: String, allowed| {
+            Err(PolicyError {
+                field,
+                value,
+                allowed,
+            })
+        };
         if self.retries_max > 100 {
-            return fault("retries", self.retries_max.to_string(), "allowed are 0 to 100");
+            return fault(
+                "retries",
+                self.retries_max.to_string(),
+                "allowed are 0 to 100",
+            );
         }
         let day = Duration::from_hours(24);
         if self.interval < Duration::from_millis(100) || self.interval > day {
-            return fault("interval", millis(self.interval), "allowed are 100 ms to 24 h");
+            return fault(
+                "interval",
+                millis(self.interval),
+                "allowed are 100 ms to 24 h",
+            );
         }
         if self.interval_max < self.interval || self.interval_max > day {
-            return fault("interval_max", millis(self.interval_max), "allowed are interval to 24 h");
+            return fault(
+                "interval_max",
+                millis(self.interval_max),
+                "allowed are interval to 24 h",
+            );
         }
         if !(0.0..=1.0).contains(&self.jitter) {
             return fault("jitter", self.jitter.to_string(), "allowed are 0 to 1");
         }
         if self.timeout < Duration::from_millis(100) || self.timeout > Duration::from_mins(5) {
-            return fault("timeout", millis(self.timeout), "allowed are 100 ms to 5 min");
+            return fault(
+                "timeout",
+                millis(self.timeout),
+                "allowed are 100 ms to 5 min",
+            );
         }
         if self.total_wait() > Duration::from_hours(6 * 24) {
             return fault(
@@ -134,8 +158,13 @@ mod tests {
     #[test]
     fn by_default_three_retries_five_seconds_apart() {
         let policy = RetryPolicy::default();
-        let waits: Vec<_> = (1..=4).map(|attempt| policy.wait_after(attempt, 0.3)).collect();
-        assert_eq!(waits, [Some(SECOND * 5), Some(SECOND * 5), Some(SECOND * 5), None]);
+        let waits: Vec<_> = (1..=4)
+            .map(|attempt| policy.wait_after(attempt, 0.3))
+            .collect();
+        assert_eq!(
+            waits,
+            [Some(SECOND * 5), Some(SECOND * 5), Some(SECOND * 5), None]
+        );
         assert_eq!(policy.check(), Ok(()));
     }
 
@@ -149,20 +178,29 @@ mod tests {
             ..RetryPolicy::default()
         };
         let waits: Vec<_> = (1..=5).filter_map(|n| policy.wait_after(n, 0.5)).collect();
-        assert_eq!(waits, [SECOND, SECOND * 2, SECOND * 4, SECOND * 6, SECOND * 6]);
+        assert_eq!(
+            waits,
+            [SECOND, SECOND * 2, SECOND * 4, SECOND * 6, SECOND * 6]
+        );
         assert_eq!(policy.wait_after(u32::MAX, 0.5), None);
     }
 
     #[test]
     fn jitter_spreads_to_both_sides() {
-        let policy = RetryPolicy { jitter: 0.5, ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            jitter: 0.5,
+            ..RetryPolicy::default()
+        };
         assert_eq!(policy.wait_after(1, 0.0), Some(Duration::from_millis(2500)));
         assert_eq!(policy.wait_after(1, 1.0), Some(Duration::from_millis(7500)));
     }
 
     #[test]
     fn no_retries_is_expressible() {
-        let policy = RetryPolicy { retries_max: 0, ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            retries_max: 0,
+            ..RetryPolicy::default()
+        };
         assert_eq!(policy.wait_after(1, 0.5), None);
         assert_eq!(policy.check(), Ok(()));
     }
@@ -171,11 +209,41 @@ mod tests {
     fn a_policy_outside_its_limits_names_the_field() {
         let field = |policy: RetryPolicy| policy.check().unwrap_err().field;
         let base = RetryPolicy::default;
-        assert_eq!(field(RetryPolicy { retries_max: 101, ..base() }), "retries");
-        assert_eq!(field(RetryPolicy { interval: Duration::ZERO, ..base() }), "interval");
-        assert_eq!(field(RetryPolicy { interval_max: SECOND, ..base() }), "interval_max");
-        assert_eq!(field(RetryPolicy { jitter: f64::NAN, ..base() }), "jitter");
-        assert_eq!(field(RetryPolicy { timeout: SECOND * 301, ..base() }), "timeout");
+        assert_eq!(
+            field(RetryPolicy {
+                retries_max: 101,
+                ..base()
+            }),
+            "retries"
+        );
+        assert_eq!(
+            field(RetryPolicy {
+                interval: Duration::ZERO,
+                ..base()
+            }),
+            "interval"
+        );
+        assert_eq!(
+            field(RetryPolicy {
+                interval_max: SECOND,
+                ..base()
+            }),
+            "interval_max"
+        );
+        assert_eq!(
+            field(RetryPolicy {
+                jitter: f64::NAN,
+                ..base()
+            }),
+            "jitter"
+        );
+        assert_eq!(
+            field(RetryPolicy {
+                timeout: SECOND * 301,
+                ..base()
+            }),
+            "timeout"
+        );
         let endless = RetryPolicy {
             retries_max: 100,
             interval: Duration::from_hours(2),

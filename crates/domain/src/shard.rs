@@ -34,7 +34,10 @@ fn of_bytes(bytes: &[u8], shards: u16) -> u16 {
 }
 
 fn reduce(digest: &[u8], shards: u16) -> u16 {
-    let number = digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    let number = digest
+        .iter()
+        .take(8)
+        .fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
     u16::try_from(number % u64::from(shards.max(1))).unwrap_or(0)
 }
 
@@ -52,14 +55,18 @@ mod tests {
             assert_eq!(shard, of_endpoint(&project, &origin, 8));
             seen[usize::from(shard)] += 1;
         }
-        assert!(seen.iter().all(|count| (60..140).contains(count)), "{seen:?}");
+        assert!(
+            seen.iter().all(|count| (60..140).contains(count)),
+            "{seen:?}"
+        );
     }
 
     #[test]
     fn a_shard_never_moves_between_releases() {
         let project: ProjectName = "default".parse().unwrap();
-        let shards: Vec<_> =
-            ["https://a.example", "https://b.example"].map(|o| of_endpoint(&project, o, 8)).into();
+        let shards: Vec<_> = ["https://a.example", "https://b.example"]
+            .map(|o| of_endpoint(&project, o, 8))
+            .into();
         assert_eq!(shards, SHARDS_OF_A_AND_B);
     }
 

@@ -43,7 +43,10 @@ impl Trigger {
         }
         let mut captures = Captures::default();
         if !self.on.is_empty() {
-            captures = self.on.iter().find_map(|selector| selector.matches(&event.event_type))?;
+            captures = self
+                .on
+                .iter()
+                .find_map(|selector| selector.matches(&event.event_type))?;
         }
         let subject = event.subject.as_deref().unwrap_or_default();
         if let Some(pattern) = &self.subject {
@@ -51,8 +54,14 @@ impl Trigger {
         }
         if self.prefix.is_some() || self.suffix.is_some() {
             let last = crate::pattern::decoded_last_segment(subject);
-            let has_prefix = self.prefix.as_deref().is_none_or(|prefix| last.starts_with(prefix));
-            let has_suffix = self.suffix.as_deref().is_none_or(|suffix| last.ends_with(suffix));
+            let has_prefix = self
+                .prefix
+                .as_deref()
+                .is_none_or(|prefix| last.starts_with(prefix));
+            let has_suffix = self
+                .suffix
+                .as_deref()
+                .is_none_or(|suffix| last.ends_with(suffix));
             if !has_prefix || !has_suffix {
                 return None;
             }

@@ -77,7 +77,7 @@ pub(crate) fn with_package(trigger: &Trigger) -> Option<Trigger> {
     })
 }
 
-/// A new trigger; it is enabled.
+/// A new trigger; it is enabled unless it is said to be off.
 pub(crate) fn trigger(
     project: &ProjectName,
     wanted: &wire::Trigger,
@@ -93,7 +93,7 @@ pub(crate) fn trigger(
             .parse()
             .map_err(|error| of_name("name", error))?,
         function: function_name("function", &wanted.function)?,
-        is_enabled: true,
+        is_enabled: wanted.enabled.unwrap_or(true),
         on: selectors(&wanted.on)?,
         subject: subject(&wanted.subject)?,
         prefix: affix("prefix", &wanted.prefix)?,
@@ -136,7 +136,10 @@ pub(crate) fn change_trigger(
     let default = wire::RetryPolicy::from(&RetryPolicy::default());
     for path in paths(mask, TRIGGER_FIELDS)? {
         match path {
-            "enabled" => trigger.is_enabled = wanted.enabled,
+            "enabled" => {
+                let missing = || Fault::missing("enabled", "true, false");
+                trigger.is_enabled = wanted.enabled.ok_or_else(missing)?;
+            }
             "function" => trigger.function = function_name("function", &wanted.function)?,
             "on" => trigger.on = selectors(&wanted.on)?,
             "subject" => trigger.subject = subject(&wanted.subject)?,

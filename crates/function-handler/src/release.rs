@@ -324,8 +324,7 @@ enum Wait {
 }
 
 fn read(row: &WaitingRow) -> Result<Waiting, String> {
-    let waiting =
-        Waiting::read(row.payload.clone()).map_err(|error| with_causes(&error))?;
+    let waiting = Waiting::read(row.payload.clone()).map_err(|error| with_causes(&error))?;
     waiting
         .into_iter()
         .next()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use broker::{Broker, RabbitMq};
+use coordination::{Membership, RedisCoordination, Share};
 use lifecycle::{Health, Tasks};
 use process::server::{self, Surface};
 use protocol::access;
@@ -51,6 +52,9 @@ pub struct Parts {
     pub broker: Arc<dyn Broker>,
     pub store: Arc<dyn RegistryStore>,
     pub waiting_room: Arc<dyn WaitingRoom>,
+    pub membership: Arc<dyn Membership>,
+    /// This replica's name; no two may share it.
+    pub replica: String,
     /// Filled by the handler; in one process with others, read by them.
     pub registry: RegistryView,
     pub health: Health,
@@ -75,6 +79,8 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         broker,
         store,
         waiting_room,
+        membership,
+        replica,
         registry,
         health,
         access,
@@ -92,13 +98,16 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         database: health.register_optional("database"),
     };
     tasks.spawn("follow the registry", follower.run(tasks.stopping()));
-    for shard in 0..broker.topology().event_shards {
+    let event_shards = broker.topology().event_shards;
+    let share = Share::keep(membership, "function-handler", replica, event_shards, tasks);
+    for shard in 0..event_shards {
         let shard = EventShard {
             shard,
             broker: Arc::clone(&broker),
             index: Arc::clone(&index),
             outbound: outbound.clone(),
             messages_in_hand_max: config.messages_in_hand_max,
+            share: share.clone(),
         };
         tasks.spawn(
             format!("event shard {}", shard.shard),
@@ -157,6 +166,7 @@ pub struct Settings {
     pub telemetry: telemetry::Config,
     pub broker: broker::Config,
     pub storage: storage::Config,
+    pub coordination: coordination::Config,
     pub access: access::Config,
     pub registry: registry_feed::Config,
     pub function_handler: Config,
@@ -174,8 +184,12 @@ pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
         .storage
         .cipher()
         .context("read storage.encryption_key")?;
+    let coordination =
+        RedisCoordination::new(&settings.coordination).context("set up coordination")?;
     let parts = Parts {
         broker: Arc::new(broker),
+        membership: Arc::new(coordination),
+        replica: server::instance_name(),
         store: database.registry(cipher),
         waiting_room: database.waiting_room(),
         registry: RegistryView::default(),
@@ -214,13 +228,6 @@ impl process::Settings for Settings {
         if let Err(error) = self.storage.cipher() {
             faults.add(format!("storage.encryption_key: {error}"));
         }
-        if self
-            .registry
-            .token
-            .as_ref()
-            .is_none_or(|token| token.expose().is_empty())
-        {
-            faults.add("registry.token is missing: what the services know each other by");
-        }
+        self.registry.check(faults);
     }
 }

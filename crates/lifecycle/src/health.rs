@@ -18,6 +18,8 @@ use crate::Tasks;
 #[derive(Clone, Debug)]
 pub struct Health {
     report: Arc<watch::Sender<Report>>,
+    /// Whose checks these are, where several services share one process.
+    owner: Option<&'static str>,
 }
 
 /// The state of every check, and what follows from it.
@@ -59,6 +61,7 @@ impl Default for Health {
         });
         Self {
             report: Arc::new(report),
+            owner: None,
         }
     }
 }
@@ -75,6 +78,22 @@ impl Health {
             Ok(())
         });
         health
+    }
+
+    /// The same checks, with `owner` before the name of each that is added through this handle.
+    #[must_use]
+    pub fn of(&self, owner: &'static str) -> Self {
+        Self {
+            report: Arc::clone(&self.report),
+            owner: Some(owner),
+        }
+    }
+
+    fn name(&self, name: Cow<'static, str>) -> Cow<'static, str> {
+        match self.owner {
+            Some(owner) => format!("{owner} {name}").into(),
+            None => name,
+        }
     }
 
     /// A check without which this process is not ready. It starts as not ready.
@@ -95,7 +114,7 @@ impl Health {
         reason: impl Into<String>,
     ) {
         let reason = Some(reason.into()).filter(|reason| !reason.is_empty());
-        let name = name.into();
+        let name = self.name(name.into());
         self.change(|report| {
             let required = report.checks.get(&name).is_none_or(|check| check.required);
             report.checks.insert(
@@ -135,7 +154,7 @@ impl Health {
     fn add(&self, name: Cow<'static, str>, required: bool) -> Check {
         let check = Check {
             health: self.clone(),
-            name,
+            name: self.name(name),
             required,
         };
         check.set(false, Some("starting".to_owned()));

@@ -72,7 +72,10 @@ impl Appender {
                     Ok(()) => continue,
                     Err(Trouble::Outage(error)) => error,
                     Err(Trouble::Record(error)) => {
-                        refused.push(Refused { place: range.start, reason: story(&error) });
+                        refused.push(Refused {
+                            place: range.start,
+                            reason: story(&error),
+                        });
                         continue;
                     }
                 },
@@ -89,7 +92,10 @@ impl Appender {
     /// The last try with a record that was refused: only a database whose tables are as they
     /// should be may refuse it for good. Without them it refuses everything.
     async fn store_alone(&self, record: &[Record]) -> Result<(), Trouble> {
-        let kept = self.store.keep_partitions(Timestamp::now(), self.retention).await;
+        let kept = self
+            .store
+            .keep_partitions(Timestamp::now(), self.retention)
+            .await;
         kept.map_err(Trouble::Outage)?;
         match self.store.record(record).await {
             Ok(()) => {
@@ -103,7 +109,8 @@ impl Appender {
 
     fn stored(&self, records: usize) {
         self.database.is_there();
-        self.recorded.send_modify(|times| *times = times.wrapping_add(1));
+        self.recorded
+            .send_modify(|times| *times = times.wrapping_add(1));
         metrics::records_stored(records);
     }
 

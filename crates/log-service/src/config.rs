@@ -49,18 +49,24 @@ impl Config {
     pub fn check(&self, faults: &mut settings::Faults) {
         if self.retention.get() < RETENTION_MIN {
             let value = self.retention;
-            faults.add(format!("log_service.retention is {value}, and has to be 7days or more"));
+            faults.add(format!(
+                "log_service.retention is {value}, and has to be 7days or more"
+            ));
         }
         if self.messages_in_hand_max == 0 {
             faults.add("log_service.messages_in_hand_max is 0: at least 1 is needed");
         }
         if !(1..=10_000).contains(&self.records_max) {
             let value = self.records_max;
-            faults.add(format!("log_service.records_max is {value}, and has to be from 1 to 10000"));
+            faults.add(format!(
+                "log_service.records_max is {value}, and has to be from 1 to 10000"
+            ));
         }
         if self.gather_for.get() > Duration::from_secs(1) {
             let value = self.gather_for;
-            faults.add(format!("log_service.gather_for is {value}, and has to be 1s or less"));
+            faults.add(format!(
+                "log_service.gather_for is {value}, and has to be 1s or less"
+            ));
         }
     }
 }
@@ -72,14 +78,24 @@ mod tests {
     fn check(config: &Config) -> String {
         let mut faults = settings::Faults::new("log-service");
         config.check(&mut faults);
-        faults.or_ok(()).err().map(|faults| faults.to_string()).unwrap_or_default()
+        faults
+            .or_ok(())
+            .err()
+            .map(|faults| faults.to_string())
+            .unwrap_or_default()
     }
 
     #[test]
     fn less_than_seven_days_are_refused() {
         assert_eq!(check(&Config::default()), "");
-        let short = Config { retention: (DAY * 6).into(), ..Config::default() };
+        let short = Config {
+            retention: (DAY * 6).into(),
+            ..Config::default()
+        };
         let refused = check(&short);
-        assert!(refused.contains("log_service.retention is 6days"), "{refused}");
+        assert!(
+            refused.contains("log_service.retention is 6days"),
+            "{refused}"
+        );
     }
 }

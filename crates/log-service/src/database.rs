@@ -23,7 +23,10 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) fn new(check: Check) -> Self {
-        Self { check, was_there: Arc::new(AtomicBool::new(true)) }
+        Self {
+            check,
+            was_there: Arc::new(AtomicBool::new(true)),
+        }
     }
 
     pub(crate) fn is_there(&self) {

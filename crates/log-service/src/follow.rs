@@ -11,7 +11,7 @@ use domain::id::{DeliveryId, EventId};
 use domain::name::ProjectName;
 use futures::stream::{self, Stream};
 use storage::LogStore;
-use storage::log_store::{DeliveryFilter, DeliveryLine, EventReference};
+use storage::log_store::{DeliveryFilter, DeliveryLine};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep;
 
@@ -33,8 +33,8 @@ const PAGES_MAX: usize = 10;
 
 /// Lines remembered, newest; well more than one look can see.
 const SEEN_MAX: usize = 20_000;
-/// Deliveries that are not final and stand too far back for the first page, asked one by one.
-const ASKED_ONE_BY_ONE_MAX: usize = 32;
+/// Deliveries that are not final and stand too far back for the first page, asked for by id.
+const ASKED_AT_ONCE_MAX: usize = 256;
 const OPEN_MAX: usize = 4_096;
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -78,7 +78,14 @@ impl Follower {
     ) -> Result<Self, storage::Error> {
         metrics::follower_came();
         let (seen, open) = (BTreeMap::new(), BTreeMap::new());
-        let mut follower = Self { store, project, filter, seen, open, _place: place };
+        let mut follower = Self {
+            store,
+            project,
+            filter,
+            seen,
+            open,
+            _place: place,
+        };
         follower.look().await?;
         Ok(follower)
     }
@@ -98,10 +105,16 @@ impl Follower {
     ) -> Result<Vec<DeliveryLine>, storage::Error> {
         let window = now.saturating_sub(WINDOW).unwrap_or(Timestamp::MIN);
         let since = self.filter.since.map_or(window, |since| since.max(window));
-        let filter = DeliveryFilter { since: Some(since), ..self.filter.clone() };
+        let filter = DeliveryFilter {
+            since: Some(since),
+            ..self.filter.clone()
+        };
         let (mut before, mut changed) = (None, Vec::new());
         for _ in 0..PAGES_MAX {
-            let page = self.store.deliveries(&self.project, &filter, before, PAGE).await?;
+            let page = self
+                .store
+                .deliveries(&self.project, &filter, before, PAGE)
+                .await?;
             let is_last = page.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
             before = page.last().map(cursor);
             let known = changed.len();
@@ -119,27 +132,31 @@ impl Follower {
         now: Timestamp,
     ) -> Result<Vec<DeliveryLine>, storage::Error> {
         let due = self.open.iter().filter(|(_, ask_at)| **ask_at <= now);
-        let due: Vec<DeliveryId> = due.map(|(id, _)| *id).take(ASKED_ONE_BY_ONE_MAX).collect();
-        let mut changed = Vec::new();
+        let due: Vec<DeliveryId> = due.map(|(id, _)| *id).take(ASKED_AT_ONCE_MAX).collect();
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lines = self.store.lines(&self.project, &due).await?;
+        let changed = lines.into_iter().filter(|line| self.notice(line, now));
+        let changed: Vec<_> = changed.collect();
+        let changed = changed
+            .into_iter()
+            .filter(|line| self.is_wanted(line))
+            .collect();
+        // What was not found has been dropped with its day.
         for id in due {
-            let event = Some(EventReference::Delivery(id));
-            let filter = DeliveryFilter { event, ..self.filter.clone() };
-            let lines = self.store.deliveries(&self.project, &filter, None, PAGE).await?;
-            let is_it =
-                |line: &DeliveryLine| line.delivery.as_ref().is_some_and(|state| state.id == id);
-            match lines.into_iter().find(is_it) {
-                Some(line) => {
-                    if self.notice(&line, now) {
-                        changed.push(line);
-                    }
-                }
-                // It is in a state that was not asked for.
-                None => {
-                    self.open.remove(&id);
-                }
+            if self.open.get(&id).is_some_and(|ask_at| *ask_at <= now) {
+                self.open.remove(&id);
             }
         }
         Ok(changed)
+    }
+
+    /// Of all conditions, only that on the state can cease to hold.
+    fn is_wanted(&self, line: &DeliveryLine) -> bool {
+        let statuses = &self.filter.statuses;
+        let status = line.delivery.as_ref().map(|delivery| delivery.status);
+        statuses.is_empty() || status.is_some_and(|status| statuses.contains(&status))
     }
 
     /// Remembers a line; true when it has to be given.
@@ -157,7 +174,9 @@ impl Follower {
                 self.open.remove(&state.id);
             } else {
                 let ask_again = now.saturating_add(ASK_AGAIN_AFTER).unwrap_or(now);
-                let ask_at = state.next_attempt_at.map_or(ask_again, |due| due.max(ask_again));
+                let ask_at = state
+                    .next_attempt_at
+                    .map_or(ask_again, |due| due.max(ask_again));
                 self.open.insert(state.id, ask_at);
                 if self.open.len() > OPEN_MAX {
                     self.open.pop_first();
@@ -179,7 +198,12 @@ impl Follower {
         self,
         recorded: watch::Receiver<u64>,
     ) -> impl Stream<Item = Result<DeliveryLine, storage::Error>> + Send {
-        let state = Following { follower: self, recorded, waiting: VecDeque::new(), failures: 0 };
+        let state = Following {
+            follower: self,
+            recorded,
+            waiting: VecDeque::new(),
+            failures: 0,
+        };
         stream::unfold(Some(state), async |state| {
             let mut state = state?;
             match state.next().await {

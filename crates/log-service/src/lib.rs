@@ -15,9 +15,9 @@ pub mod inbound;
 mod append;
 mod expire;
 
-mod query;
 mod follow;
 mod present;
+mod query;
 
 mod database;
 mod error;

@@ -11,8 +11,14 @@ const FOLLOWERS: &str = "tripline_log_followers";
 /// Says what each metric means; once per process.
 pub(crate) fn describe() {
     describe_counter!(STORED, "Records that were stored, repeats included.");
-    describe_counter!(SET_ASIDE, "Messages set aside, unreadable or with a record never storable.");
-    describe_counter!(STORES_FAILED, "Transactions that failed and were tried again.");
+    describe_counter!(
+        SET_ASIDE,
+        "Messages set aside, unreadable or with a record never storable."
+    );
+    describe_counter!(
+        STORES_FAILED,
+        "Transactions that failed and were tried again."
+    );
     describe_counter!(DAYS_DROPPED, "Partitions dropped because of their age.");
     describe_gauge!(FOLLOWERS, "Clients that follow at this moment.");
 }

@@ -45,7 +45,11 @@ impl Conditions {
             event_type: event_type(&self.event_type)?,
             function: name("function", &self.function)?,
             trigger: name("trigger", &self.trigger)?,
-            statuses: self.statuses.iter().map(|text| status(text)).collect::<Result<_, _>>()?,
+            statuses: self
+                .statuses
+                .iter()
+                .map(|text| status(text))
+                .collect::<Result<_, _>>()?,
             since: self.since,
             until: self.until,
         })
@@ -83,7 +87,12 @@ fn event_type(text: &str) -> Result<Option<EventType>, Fault> {
     }
     EventType::parse(text).map(Some).map_err(|error| {
         let allowed = "a type's name, an alias of it, or its number";
-        Fault::invalid("type", text, format!("is not an event type: {}", error.fault), allowed)
+        Fault::invalid(
+            "type",
+            text,
+            format!("is not an event type: {}", error.fault),
+            allowed,
+        )
     })
 }
 
@@ -138,17 +147,26 @@ impl Reader {
         };
         let before = read_token(page_token)?;
         // One more than asked for tells whether there is another page.
-        let found = self.store.deliveries(project, filter, before, size + 1).await;
+        let found = self
+            .store
+            .deliveries(project, filter, before, size + 1)
+            .await;
         let mut lines = found.map_err(|error| error::of_storage(&error))?;
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let has_more = lines.len() > size;
         lines.truncate(size);
         let last = lines.last().filter(|_| has_more);
-        let next = last.map(|line| write_token(cursor(line))).unwrap_or_default();
+        let next = last
+            .map(|line| write_token(cursor(line)))
+            .unwrap_or_default();
         Ok(Page { lines, next })
     }
 
-    pub(crate) async fn event(&self, project: &ProjectName, id: &str) -> Result<EventHistory, Fault> {
+    pub(crate) async fn event(
+        &self,
+        project: &ProjectName,
+        id: &str,
+    ) -> Result<EventHistory, Fault> {
         let reference = reference("id", id)?;
         let found = self.store.event(project, &reference).await;
         let found = found.map_err(|error| error::of_storage(&error))?;
@@ -158,12 +176,20 @@ impl Reader {
 
 /// Where a line stands in a listing.
 pub(crate) fn cursor(line: &DeliveryLine) -> Cursor {
-    Cursor { event: line.eid, delivery: line.delivery.as_ref().map(|delivery| delivery.id) }
+    Cursor {
+        event: line.eid,
+        delivery: line.delivery.as_ref().map(|delivery| delivery.id),
+    }
 }
 
 fn write_token(cursor: Cursor) -> String {
     let mut bytes = cursor.event.uuid().into_bytes().to_vec();
-    bytes.extend(cursor.delivery.iter().flat_map(|delivery| delivery.uuid().into_bytes()));
+    bytes.extend(
+        cursor
+            .delivery
+            .iter()
+            .flat_map(|delivery| delivery.uuid().into_bytes()),
+    );
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -177,11 +203,19 @@ fn read_token(token: &str) -> Result<Option<Cursor>, Fault> {
             [] => None,
             bytes => Some(DeliveryId::from_uuid(Uuid::from_slice(bytes).ok()?)),
         };
-        Some(Cursor { event: EventId::from_uuid(Uuid::from_slice(event).ok()?), delivery })
+        Some(Cursor {
+            event: EventId::from_uuid(Uuid::from_slice(event).ok()?),
+            delivery,
+        })
     });
     let Some(cursor) = cursor else {
         let allowed = "next_page_token of the page before";
-        return Err(Fault::invalid("page_token", token, "is no page's token", allowed));
+        return Err(Fault::invalid(
+            "page_token",
+            token,
+            "is no page's token",
+            allowed,
+        ));
     };
     Ok(Some(cursor))
 }
@@ -211,7 +245,10 @@ mod tests {
         let check = |text: &str| reference("id", text).unwrap();
         assert_eq!(check(&event.to_string()), EventReference::Internal(event));
         let delivery = DeliveryId::derive(event, "welcome");
-        assert_eq!(check(&delivery.to_string()), EventReference::Delivery(delivery));
+        assert_eq!(
+            check(&delivery.to_string()),
+            EventReference::Delivery(delivery)
+        );
         for own in ["order-17", "evt_short", &event.uuid().to_string()] {
             assert_eq!(check(own), EventReference::Client(own.to_owned()));
         }
@@ -221,7 +258,10 @@ mod tests {
     #[test]
     fn a_type_is_found_by_name_alias_and_number() {
         for text in ["auth.user.register", "AUTH_REGISTER", "2001"] {
-            assert_eq!(event_type(text).unwrap().unwrap().as_str(), "auth.user.register");
+            assert_eq!(
+                event_type(text).unwrap().unwrap().as_str(),
+                "auth.user.register"
+            );
         }
         assert_eq!(event_type("").unwrap(), None);
         assert_eq!(event_type("7").unwrap_err().field.as_deref(), Some("type"));
@@ -229,10 +269,22 @@ mod tests {
 
     #[test]
     fn a_condition_that_is_not_understood_names_what_is_allowed() {
-        let conditions = Conditions { statuses: vec!["done".to_owned()], ..Conditions::default() };
+        let conditions = Conditions {
+            statuses: vec!["done".to_owned()],
+            ..Conditions::default()
+        };
         let fault = conditions.read().unwrap_err();
-        assert_eq!(fault.allowed.as_deref(), Some("intent, staged, processed, failed, cancel"));
-        let conditions = Conditions { function: "No".to_owned(), ..Conditions::default() };
-        assert_eq!(conditions.read().unwrap_err().field.as_deref(), Some("function"));
+        assert_eq!(
+            fault.allowed.as_deref(),
+            Some("intent, staged, processed, failed, cancel")
+        );
+        let conditions = Conditions {
+            function: "No".to_owned(),
+            ..Conditions::default()
+        };
+        assert_eq!(
+            conditions.read().unwrap_err().field.as_deref(),
+            Some("function")
+        );
     }
 }

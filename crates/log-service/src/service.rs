@@ -55,7 +55,13 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     config.check(&mut faults);
     faults.or_ok(())?;
     metrics::describe();
-    let Parts { broker, store, registry, health, keys_required } = parts;
+    let Parts {
+        broker,
+        store,
+        registry,
+        health,
+        keys_required,
+    } = parts;
     let retention = config.retention.get();
     let database = Database::new(health.register("database"));
     let (recorded, records_seen) = watch::channel(0);
@@ -81,11 +87,24 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     tasks.spawn("keep days", keep);
     let watch = database::watch(Arc::clone(&store), database, tasks.clone());
     tasks.spawn("watch the database", watch);
-    let guard = Guard { registry, keys_required };
+    let guard = Guard {
+        registry,
+        keys_required,
+    };
     let reader = Reader { store };
     let followers_max = config.followers_max;
-    let logs = Logs::new(guard.clone(), reader.clone(), records_seen, followers_max, tasks);
-    Ok(Service { logs, guard, reader })
+    let logs = Logs::new(
+        guard.clone(),
+        reader.clone(),
+        records_seen,
+        followers_max,
+        tasks,
+    );
+    Ok(Service {
+        logs,
+        guard,
+        reader,
+    })
 }
 
 impl Service {
@@ -117,9 +136,14 @@ pub struct Settings {
 pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
     let health = Health::following(tasks);
     let broker = RabbitMq::start(&settings.broker, tasks, &health).context("set up the broker")?;
-    let store = storage::postgres::connect(&settings.storage).context("read storage.url")?.logs();
+    let store = storage::postgres::connect(&settings.storage)
+        .context("read storage.url")?
+        .logs();
     let registry = RegistryView::default();
-    let channel = settings.registry.channel().context("read registry.server")?;
+    let channel = settings
+        .registry
+        .channel()
+        .context("read registry.server")?;
     let token = settings.registry.token_text();
     let (feed, stopping) = (registry.clone(), tasks.stopping());
     tasks.spawn("registry feed", async move {

@@ -32,7 +32,7 @@ impl From<&Trigger> for functions::Trigger {
         Self {
             name: trigger.name.to_string(),
             function: trigger.function.to_string(),
-            enabled: trigger.is_enabled,
+            enabled: Some(trigger.is_enabled),
             on: trigger.on.iter().map(ToString::to_string).collect(),
             subject: trigger
                 .subject

@@ -33,6 +33,7 @@ macro_rules! generated {
         #[allow(
             clippy::all,
             clippy::allow_attributes,
+            clippy::allow_attributes_without_reason,
             clippy::doc_markdown,
             clippy::too_many_lines,
             clippy::default_trait_access,

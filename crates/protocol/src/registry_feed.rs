@@ -64,6 +64,17 @@ impl Config {
         Ok(endpoint.connect_lazy())
     }
 
+    /// Says what is missing: without the token nothing is ever learnt.
+    pub fn check(&self, faults: &mut settings::Faults) {
+        if self
+            .token
+            .as_ref()
+            .is_none_or(|token| token.expose().is_empty())
+        {
+            faults.add("registry.token is missing: what the services know each other by");
+        }
+    }
+
     pub fn token_text(&self) -> Option<String> {
         self.token.as_ref().map(|token| token.expose().clone())
     }

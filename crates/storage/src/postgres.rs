@@ -39,7 +39,6 @@ pub fn connect(config: &Config) -> Result<Postgres, Error> {
     let url = config.url.as_ref().ok_or_else(missing_url)?;
     let options = PgConnectOptions::from_str(url.expose().as_str())
         .map_err(|cause| Error::Url(Arc::new(cause)))?
-        .log_statements(tracing::log::LevelFilter::Trace)
         .application_name("tripline");
     let timeout_ms = config.statement_timeout.as_millis().to_string();
     let at_work = options.clone().options([
@@ -95,8 +94,9 @@ impl Postgres {
 
     /// Closes every connection, when they are no longer in use.
     pub async fn close(&self) {
+        // Who listens keeps a connection for good, so waiting for that one would never end.
+        drop(self.listening.close());
         self.pool.close().await;
-        self.listening.close().await;
     }
 }
 

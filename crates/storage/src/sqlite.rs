@@ -159,7 +159,6 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
-        .log_statements(tracing::log::LevelFilter::Trace)
 }
 
 fn readers(options: SqliteConnectOptions) -> SqlitePool {

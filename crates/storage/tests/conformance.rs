@@ -1,8 +1,17 @@
 //! The promises of the three stores, kept by PostgreSQL and by SQLite alike.
-#![expect(clippy::unwrap_used, reason = "a broken set-up should stop the test")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a broken set-up should stop the test"
+)]
 
+#[path = "conformance/log_listing.rs"]
+mod log_listing;
 #[path = "conformance/logs.rs"]
 mod logs;
+#[path = "conformance/records.rs"]
+mod records;
 #[path = "conformance/registry.rs"]
 mod registry;
 #[path = "conformance/waiting_room.rs"]
@@ -12,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
-use storage::{Cipher, Config, LogStore, RegistryStore, WaitingRoom, postgres, sqlite};
+use storage::{Cipher, Config, Error, LogStore, RegistryStore, WaitingRoom, postgres, sqlite};
 
 /// Far longer than anything here takes; only a failing test waits that long.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -198,21 +207,57 @@ on_both_databases! {
         claimers_never_share_a_row,
         a_row_that_is_put_wakes_those_who_wait,
         rows_are_counted_by_reason;
+    log_listing:
+        a_listing_shows_everything_newest_first_in_pages,
+        filters_by_delivery_narrow_a_listing,
+        filters_by_event_narrow_a_listing,
+        events_are_found_by_every_name,
+        lines_of_some_deliveries,
+        another_project_sees_nothing;
     logs:
         an_event_tells_its_whole_story,
         records_say_the_same_in_any_order_and_number,
         a_state_never_goes_back,
         an_ending_without_an_attempt_keeps_the_last_one,
         a_redrive_begins_again,
-        a_listing_shows_everything_newest_first_in_pages,
-        filters_narrow_a_listing,
-        events_are_found_by_every_name,
-        lines_of_some_deliveries,
-        another_project_sees_nothing,
         a_zero_byte_does_not_hold_up_a_batch,
         days_past_their_time_are_dropped,
         views_have_the_columns_of_space_cloud,
         a_large_batch_is_stored_whole;
+}
+
+/// A store that listens holds a connection, which must not hold up the end.
+#[tokio::test]
+async fn a_closed_database_gives_back_its_connections() {
+    let database = testkit::postgres().await;
+    let config = Config::at(database.url().parse().unwrap());
+    let postgres = postgres::connect(&config).unwrap();
+    postgres.migrate().await.unwrap();
+    let registry = postgres.registry(cipher());
+    registry.changed(Duration::from_millis(1)).await;
+    registry.changed(Duration::from_millis(300)).await;
+    tokio::time::timeout(DEADLINE, postgres.close())
+        .await
+        .unwrap();
+    assert!(matches!(registry.ping().await, Err(Error::Unavailable(_))));
+}
+
+/// A database that is away stops nobody from starting, and waiting for changes goes on.
+#[tokio::test]
+async fn a_database_that_is_away_is_told_and_waited_for() {
+    let port = testkit::free_port();
+    let url = format!("postgres://nobody@127.0.0.1:{port}/nothing");
+    let mut config = Config::at(url.parse().unwrap());
+    config.acquire_timeout = settings::Duration::from_millis(300);
+    let postgres = postgres::connect(&config).unwrap();
+    assert!(matches!(
+        postgres.logs().ping().await,
+        Err(Error::Unavailable(_))
+    ));
+    let registry = postgres.registry(cipher());
+    tokio::time::timeout(DEADLINE, registry.changed(Duration::from_millis(500)))
+        .await
+        .unwrap();
 }
 
 /// Only PostgreSQL is divided by day.

@@ -214,7 +214,7 @@ fn what_was_in_hand_at_too_many_crashes_is_set_aside() {
     };
     for crash in 0..4 {
         let process = process();
-        process.block_on(async {
+        let survivor = process.block_on(async {
             let (queue, _tasks) = open(folder.path(), limits).await;
             if crash == 0 {
                 enqueue(&queue, EVENTS, "deadly").await;
@@ -229,7 +229,7 @@ fn what_was_in_hand_at_too_many_crashes_is_set_aside() {
                 );
                 let aside = queue.load(UNREADABLE, None, 10).await.unwrap();
                 assert_eq!((&*aside[0].body, aside[0].crashes), (&b"deadly"[..], 3));
-                return;
+                return queue;
             }
             assert_eq!(
                 (&*messages[0].body, messages[0].crashes),
@@ -242,8 +242,11 @@ fn what_was_in_hand_at_too_many_crashes_is_set_aside() {
                 is_noted(folder.path()).await.then_some(())
             })
             .await;
+            queue
         });
-        process.shutdown_background();
+        process.shutdown_timeout(DEADLINE);
+        // Not before: a writer that lost its last handle would end in good order.
+        drop(survivor);
     }
 }
 

@@ -8,8 +8,8 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, Sampler, SdkTracerProvider};
-use tracing::Subscriber;
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, ParseError, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -106,7 +106,8 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    let filter = filter(&config.log_filter)?;
+    // Spans are for the collector alone: where there is none they cost nothing.
+    let filter = filter(&config.log_filter)?.and(filter_fn(is_event as fn(&Metadata<'_>) -> bool));
     Ok(match config.log_format {
         LogFormat::Human => layer
             .with_ansi(io::stderr().is_terminal())
@@ -114,6 +115,10 @@ where
             .boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     })
+}
+
+fn is_event(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event()
 }
 
 fn tracer_provider(service: &str, config: &Config) -> Result<Option<SdkTracerProvider>, Error> {

@@ -45,12 +45,6 @@ impl ManagementApi {
         Ok(())
     }
 
-    pub(crate) async fn post(&self, path: &str, body: String) -> anyhow::Result<serde_json::Value> {
-        let (status, answer) = self.send(Method::POST, path, body).await?;
-        ensure!(status.is_success(), "POST {path} answered {status}");
-        serde_json::from_slice(&answer).with_context(|| format!("read the answer of POST {path}"))
-    }
-
     /// What is gone already counts as deleted.
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
         let (status, _) = self.send(Method::DELETE, path, "").await?;
@@ -65,7 +59,7 @@ impl ManagementApi {
         &self,
         method: Method,
         path: &str,
-        body: impl Into<Bytes>,
+        body: &'static str,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
         let url = format!("{}{path}", self.base);
         let credentials = base64::engine::general_purpose::STANDARD.encode("guest:guest");
@@ -74,7 +68,7 @@ impl ManagementApi {
             .uri(&url)
             .header(header::AUTHORIZATION, format!("Basic {credentials}"))
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body.into()))
+            .body(Full::new(Bytes::from_static(body.as_bytes())))
             .with_context(|| format!("build a request to {url}"))?;
         let exchange = async {
             let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();

@@ -3,7 +3,6 @@
 use std::thread;
 
 use anyhow::Context as _;
-use base64::Engine as _;
 use serde_json::Value;
 
 use crate::environment;
@@ -82,23 +81,6 @@ impl TestVhost {
             .await?
             .into_iter()
             .find(|queue| queue.name == name))
-    }
-
-    /// Looks at the first messages of a queue and leaves them there; their bodies as they are. The
-    /// broker counts a look as a delivery.
-    pub async fn peek(&self, queue: &str, count_max: u32) -> anyhow::Result<Vec<Vec<u8>>> {
-        let path = format!("/api/queues/{}/{queue}/get", self.name);
-        let wanted = serde_json::json!({
-            "count": count_max,
-            "ackmode": "ack_requeue_true",
-            "encoding": "base64",
-        });
-        let answer = self.api.post(&path, wanted.to_string()).await?;
-        let messages = answer.as_array().context("a list of messages")?;
-        let body = |message: &Value| base64::engine::general_purpose::STANDARD
-            .decode(text(message, "payload"))
-            .context("read a payload");
-        messages.iter().map(body).collect()
     }
 
     /// The number of open connections the broker knows of.

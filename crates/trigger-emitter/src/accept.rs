@@ -71,10 +71,14 @@ pub struct Circumstances {
 /// # Errors
 /// Names the field at fault, its value and what is allowed.
 pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fault> {
-    let check = Check { dialect: call.dialect };
+    let check = Check {
+        dialect: call.dialect,
+    };
     let event_type = check.event_type(draft.event_type)?;
     let eid = EventId::new(at.now, at.random);
-    let id = check.text(Field::Id, draft.id)?.unwrap_or_else(|| eid.to_string());
+    let id = check
+        .text(Field::Id, draft.id)?
+        .unwrap_or_else(|| eid.to_string());
     let source = check.source(draft.source)?;
     let source = source.unwrap_or_else(|| format!("/projects/{}", call.project));
     if let Some(subject) = &draft.subject {
@@ -85,9 +89,15 @@ pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fau
     }
     let data_content_type = check.media_type(draft.data_content_type, !draft.data.is_empty())?;
     let is_json = data_content_type.as_deref().is_some_and(is_json);
-    check.data(&draft.data, at.data_bytes_max, is_json && !draft.is_data_known_json)?;
+    check.data(
+        &draft.data,
+        at.data_bytes_max,
+        is_json && !draft.is_data_known_json,
+    )?;
     let actor = check.actor(draft.actor_id, draft.actor_kind)?;
-    let traceparent = check.traceparent(draft.traceparent)?.unwrap_or(at.traceparent);
+    let traceparent = check
+        .traceparent(draft.traceparent)?
+        .unwrap_or(at.traceparent);
     Ok(Event {
         eid,
         project: call.project.clone(),
@@ -148,7 +158,10 @@ impl Check {
     fn event_type(&self, event_type: Option<String>) -> Result<EventType, Fault> {
         let name = self.dialect.name(Field::Type);
         let Some(text) = event_type.filter(|text| !text.is_empty()) else {
-            return Err(Fault::missing(name, "a built-in type, an alias of one, or a custom name"));
+            return Err(Fault::missing(
+                name,
+                "a built-in type, an alias of one, or a custom name",
+            ));
         };
         EventType::parse(&text).map_err(|error| {
             let message = format!("is not an event type: {}", error.fault);
@@ -196,20 +209,27 @@ impl Check {
         let name = self.dialect.name(Field::Data);
         if data.len() > bytes_max {
             let message = "the data is too large";
-            let (value, allowed) =
-                (format!("{} bytes", data.len()), format!("at most {bytes_max} bytes"));
+            let (value, allowed) = (
+                format!("{} bytes", data.len()),
+                format!("at most {bytes_max} bytes"),
+            );
             let fault = Fault::invalid(name, value, message, allowed);
-            return Err(Fault { kind: FaultKind::TooLarge, ..fault });
+            return Err(Fault {
+                kind: FaultKind::TooLarge,
+                ..fault
+            });
         }
         if !is_unread_json || data.is_empty() {
             return Ok(());
         }
         check_depth(name, data, JSON_DEPTH_MAX)?;
-        serde_json::from_slice::<IgnoredAny>(data).map(drop).map_err(|error| {
-            let message = format!("the data is not JSON, as its media type says: {error}");
-            let start = String::from_utf8_lossy(data.get(..80).unwrap_or(data)).into_owned();
-            Fault::invalid(name, start, message, "JSON, or another media type")
-        })
+        serde_json::from_slice::<IgnoredAny>(data)
+            .map(drop)
+            .map_err(|error| {
+                let message = format!("the data is not JSON, as its media type says: {error}");
+                let start = String::from_utf8_lossy(data.get(..80).unwrap_or(data)).into_owned();
+                Fault::invalid(name, start, message, "JSON, or another media type")
+            })
     }
 
     fn actor(&self, id: Option<String>, kind: Option<String>) -> Result<Option<Actor>, Fault> {
@@ -223,14 +243,22 @@ impl Check {
                 )),
             };
         };
-        Ok(Some(Actor { id, kind: kind.unwrap_or_else(|| DEFAULT_ACTOR_KIND.to_owned()) }))
+        Ok(Some(Actor {
+            id,
+            kind: kind.unwrap_or_else(|| DEFAULT_ACTOR_KIND.to_owned()),
+        }))
     }
 
     fn depth(&self, depth: u32) -> Result<u32, Fault> {
         if i32::try_from(depth).is_ok() {
             return Ok(depth);
         }
-        Err(self.fault(Field::Depth, &depth.to_string(), "is too large", "0 to 2147483647"))
+        Err(self.fault(
+            Field::Depth,
+            &depth.to_string(),
+            "is too large",
+            "0 to 2147483647",
+        ))
     }
 
     fn traceparent(&self, text: Option<String>) -> Result<Option<String>, Fault> {
@@ -249,7 +277,12 @@ impl Check {
         if extensions.len() > EXTENSIONS_MAX {
             let (value, allowed) = (extensions.len().to_string(), format!("{EXTENSIONS_MAX}"));
             let allowed = format!("at most {allowed}");
-            return Err(Fault::invalid("extensions", value, "too many extensions", allowed));
+            return Err(Fault::invalid(
+                "extensions",
+                value,
+                "too many extensions",
+                allowed,
+            ));
         }
         let mut kept = BTreeMap::new();
         for (name, value) in extensions {
@@ -261,7 +294,12 @@ impl Check {
             }
             if OWN_ATTRIBUTES.contains(&name.as_str()) {
                 let message = "has a field of its own, so it cannot be an extension";
-                return Err(Fault::invalid(place(), value, message, "the field of that name"));
+                return Err(Fault::invalid(
+                    place(),
+                    value,
+                    message,
+                    "the field of that name",
+                ));
             }
             // The standard knows no attribute without a value.
             if value.is_empty() || DERIVED_EXTENSIONS.contains(&name.as_str()) {
@@ -283,8 +321,16 @@ pub fn check_depth(field: &str, json: &[u8], depth_max: usize) -> Result<(), Fau
     if depth <= depth_max {
         return Ok(());
     }
-    let (value, allowed) = (format!("{depth} levels"), format!("at most {depth_max} levels"));
-    Err(Fault::invalid(field, value, "the JSON is nested too deeply", allowed))
+    let (value, allowed) = (
+        format!("{depth} levels"),
+        format!("at most {depth_max} levels"),
+    );
+    Err(Fault::invalid(
+        field,
+        value,
+        "the JSON is nested too deeply",
+        allowed,
+    ))
 }
 
 fn allowed_text() -> String {
@@ -305,7 +351,9 @@ fn fault_of_text(text: &str) -> Option<&'static str> {
 
 fn is_extension_name(name: &str) -> bool {
     (1..=20).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 #[cfg(test)]

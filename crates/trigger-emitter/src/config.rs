@@ -56,7 +56,8 @@ impl Config {
             faults.add("trigger_emitter.request_bytes_max has to be at least data_bytes_max");
         }
         if self.request_events_max == 0 {
-            faults.add("trigger_emitter.request_events_max is 0: at least 1 event has to be allowed");
+            faults
+                .add("trigger_emitter.request_events_max is 0: at least 1 event has to be allowed");
         }
         let in_flight_max = usize::try_from(self.in_flight_bytes_max).unwrap_or(usize::MAX);
         if in_flight_max < self.request_bytes_max {

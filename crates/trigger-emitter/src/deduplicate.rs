@@ -46,7 +46,11 @@ pub(crate) struct Key(String);
 impl Key {
     /// By what the client named: source and id.
     pub(crate) fn of_event(event: &Event) -> Self {
-        Self::hash(&event.project, "event", &[event.source.as_bytes(), event.id.as_bytes()])
+        Self::hash(
+            &event.project,
+            "event",
+            &[event.source.as_bytes(), event.id.as_bytes()],
+        )
     }
 
     /// By the key of a request, and the event's place in it.
@@ -111,8 +115,15 @@ impl Deduplicator {
     pub(crate) fn start(keys: Arc<dyn IdempotencyKeys>, tasks: &Tasks) -> Self {
         let (line, waiting) = mpsc::channel(CONFIRMATIONS_MAX);
         let closing = tasks.closing();
-        tasks.spawn_background("confirm keys", confirm_keys(Arc::clone(&keys), waiting, closing));
-        Self { keys, line, warning: Warning::default() }
+        tasks.spawn_background(
+            "confirm keys",
+            confirm_keys(Arc::clone(&keys), waiting, closing),
+        );
+        Self {
+            keys,
+            line,
+            warning: Warning::default(),
+        }
     }
 
     /// Reserves the keys of all candidates in one round trip.
@@ -167,15 +178,24 @@ impl Deduplicator {
     fn lost(&self, events: usize, error: Option<&Unavailable>) {
         metrics::not_deduplicated(events);
         if self.warning.is_due() {
-            let cause = error.and_then(std::error::Error::source).map(ToString::to_string);
+            let cause = error
+                .and_then(std::error::Error::source)
+                .map(ToString::to_string);
             let cause = cause.unwrap_or_else(|| "no answer in time".to_owned());
-            tracing::warn!(cause, "coordination is away: events are accepted, repeats included");
+            tracing::warn!(
+                cause,
+                "coordination is away: events are accepted, repeats included"
+            );
         }
     }
 
     /// What follows the event's way to the broker and confirms its key.
     pub(crate) fn ticket(&self, confirm: Shared<Pushed>, key: Option<(Key, EventId)>) -> Ticket {
-        Ticket { confirm, key, line: self.line.clone() }
+        Ticket {
+            confirm,
+            key,
+            line: self.line.clone(),
+        }
     }
 
     /// Gives back keys of events that certainly did not go out.
@@ -185,7 +205,10 @@ impl Deduplicator {
         }
         let keys: Vec<_> = keys.into_iter().map(|(key, eid)| (key.0, eid)).collect();
         // Kept, they expire by themselves.
-        if !matches!(timeout(ANSWER_TIMEOUT, self.keys.release(&keys)).await, Ok(Ok(()))) {
+        if !matches!(
+            timeout(ANSWER_TIMEOUT, self.keys.release(&keys)).await,
+            Ok(Ok(()))
+        ) {
             tracing::debug!(keys = keys.len(), "keys could not be given back");
         }
     }
@@ -232,7 +255,11 @@ impl Ticket {
 
     /// Another that waits for the same confirm.
     pub(crate) fn twin(&self) -> Self {
-        Self { confirm: self.confirm.clone(), key: None, line: self.line.clone() }
+        Self {
+            confirm: self.confirm.clone(),
+            key: None,
+            line: self.line.clone(),
+        }
     }
 }
 
@@ -282,7 +309,10 @@ async fn confirm_keys(
             continue;
         }
         let durable: Vec<_> = durable.into_iter().map(|(key, eid)| (key.0, eid)).collect();
-        if !matches!(timeout(ANSWER_TIMEOUT, keys.confirm(&durable)).await, Ok(Ok(()))) {
+        if !matches!(
+            timeout(ANSWER_TIMEOUT, keys.confirm(&durable)).await,
+            Ok(Ok(()))
+        ) {
             metrics::key_not_confirmed(durable.len());
         }
     }
@@ -296,7 +326,11 @@ fn sort(
     match confirm {
         None => durable.push(key),
         Some(confirm) => {
-            outstanding.push(confirm.map(|outcome| outcome.is_ok().then_some(key)).boxed());
+            outstanding.push(
+                confirm
+                    .map(|outcome| outcome.is_ok().then_some(key))
+                    .boxed(),
+            );
         }
     }
 }
@@ -310,7 +344,10 @@ struct Warning {
 
 impl Default for Warning {
     fn default() -> Self {
-        Self { began: Instant::now(), next_ms: AtomicU64::new(0) }
+        Self {
+            began: Instant::now(),
+            next_ms: AtomicU64::new(0),
+        }
     }
 }
 
@@ -340,7 +377,10 @@ mod tests {
         assert_ne!(key(&[b"ab", b"c"]), key(&[b"a", b"bc"]));
         let other: ProjectName = "other".parse().unwrap();
         assert_ne!(key(&[b"a"]), Key::hash(&other, "event", &[b"a"]));
-        assert_ne!(Key::of_idempotency(&project, "k", 0), Key::of_idempotency(&project, "k", 1));
+        assert_ne!(
+            Key::of_idempotency(&project, "k", 0),
+            Key::of_idempotency(&project, "k", 1)
+        );
     }
 
     #[test]

@@ -59,10 +59,17 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) enum Placed {
     /// In line; durable when the confirm comes.
-    InLine { accepted: Accepted, ticket: Ticket },
+    InLine {
+        accepted: Accepted,
+        ticket: Ticket,
+    },
     Repeat(Accepted),
     /// Somebody else is bringing in the same event at this moment.
-    Contested { event: Box<Event>, key: Key, eid: EventId },
+    Contested {
+        event: Box<Event>,
+        key: Key,
+        eid: EventId,
+    },
     Refused(PublishError),
 }
 
@@ -74,7 +81,8 @@ impl Door {
         deduplicator: Deduplicator,
         events: Events,
     ) -> Self {
-        let room = Semaphore::new(usize::try_from(limits.in_flight_bytes_max).unwrap_or(usize::MAX));
+        let room =
+            Semaphore::new(usize::try_from(limits.in_flight_bytes_max).unwrap_or(usize::MAX));
         Self(Arc::new(Inner {
             registry,
             keys_required,
@@ -106,9 +114,14 @@ impl Door {
         // Small requests cost memory too.
         let bytes = u32::try_from(bytes.max(1024)).unwrap_or(u32::MAX);
         let bytes = bytes.min(self.0.limits.in_flight_bytes_max);
-        Arc::clone(&self.0.room).try_acquire_many_owned(bytes).map_err(|_none_left| {
-            Fault::new(FaultKind::Exhausted, "too many events are being accepted at this moment")
-        })
+        Arc::clone(&self.0.room)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_none_left| {
+                Fault::new(
+                    FaultKind::Exhausted,
+                    "too many events are being accepted at this moment",
+                )
+            })
     }
 
     /// Brings in one event; the answer means that it is durable.
@@ -121,12 +134,10 @@ impl Door {
         draft: Draft,
         idempotency_key: Option<&str>,
     ) -> Result<Accepted, Fault> {
-        let mut candidate = self.candidate(call, draft)?;
-        if let Some(key) = idempotency_key {
-            candidate.key = Some(Key::of_idempotency(&call.project, key, 0));
-        }
+        let candidate = self.check(call, draft, idempotency_key)?;
         let placed = self.place(vec![candidate]).await.pop();
-        self.settle(placed.unwrap_or(Placed::Refused(PublishError::Unavailable))).await
+        self.settle(placed.unwrap_or(Placed::Refused(PublishError::Unavailable)))
+            .await
     }
 
     /// Brings in many events, all or none; the answer means that all are durable.
@@ -144,8 +155,15 @@ impl Door {
         if drafts.is_empty() || drafts.len() > max {
             let (count, allowed) = (drafts.len().to_string(), format!("1 to {max} events"));
             let message = "a request cannot bring this many events";
-            let kind = if drafts.is_empty() { FaultKind::Invalid } else { FaultKind::TooLarge };
-            return Err(Fault { kind, ..Fault::invalid("events", count, message, allowed) });
+            let kind = if drafts.is_empty() {
+                FaultKind::Invalid
+            } else {
+                FaultKind::TooLarge
+            };
+            return Err(Fault {
+                kind,
+                ..Fault::invalid("events", count, message, allowed)
+            });
         }
         let mut candidates = Vec::with_capacity(drafts.len());
         for (number, draft) in drafts.into_iter().enumerate() {
@@ -163,7 +181,7 @@ impl Door {
         settled.into_iter().collect()
     }
 
-    /// Checks a draft on its own, for callers that place many with a fate of their own each.
+    /// Checks a draft that stands for itself.
     pub(crate) fn check(
         &self,
         call: &Call,
@@ -205,18 +223,26 @@ impl Door {
                 (Decision::Repeat(eid), _) => {
                     Some(Placed::Repeat(repeat_of(eid, &candidate.event)))
                 }
-                (Decision::Contested(eid), Some(key)) => {
-                    Some(Placed::Contested { event: Box::new(candidate.event), key, eid })
-                }
+                (Decision::Contested(eid), Some(key)) => Some(Placed::Contested {
+                    event: Box::new(candidate.event),
+                    key,
+                    eid,
+                }),
                 (Decision::New | Decision::Contested(_), key) => {
                     let shard = self.0.events.shard_of(&candidate.event);
-                    let candidate = Candidate { event: candidate.event, key };
+                    let candidate = Candidate {
+                        event: candidate.event,
+                        key,
+                    };
                     shards.entry(shard).or_default().push((number, candidate));
                     None
                 }
                 (Decision::Unknown, _) => {
                     let shard = self.0.events.shard_of(&candidate.event);
-                    let candidate = Candidate { event: candidate.event, key: None };
+                    let candidate = Candidate {
+                        event: candidate.event,
+                        key: None,
+                    };
                     shards.entry(shard).or_default().push((number, candidate));
                     None
                 }
@@ -236,7 +262,10 @@ impl Door {
             }
         }
         let nothing = || Placed::Refused(PublishError::Unavailable);
-        placed.into_iter().map(|one| one.unwrap_or_else(nothing)).collect()
+        placed
+            .into_iter()
+            .map(|one| one.unwrap_or_else(nothing))
+            .collect()
     }
 
     /// Puts the events of one shard in line; they are confirmed together.
@@ -244,8 +273,11 @@ impl Door {
         let mut events = Vec::with_capacity(candidates.len());
         let mut waiting = Vec::with_capacity(candidates.len());
         for (number, Candidate { event, key }) in candidates {
-            let accepted =
-                Accepted { id: event.id.clone(), eid: event.eid, is_duplicate: false };
+            let accepted = Accepted {
+                id: event.id.clone(),
+                eid: event.eid,
+                is_duplicate: false,
+            };
             waiting.push((number, accepted, key));
             events.push(event);
         }
@@ -261,12 +293,15 @@ impl Door {
             }
             Err(error) => {
                 // They never stood in line, so another try may have their keys.
-                let keys = waiting.iter().filter_map(|(_, accepted, key)| {
-                    key.clone().map(|key| (key, accepted.eid))
-                });
+                let keys = waiting
+                    .iter()
+                    .filter_map(|(_, accepted, key)| key.clone().map(|key| (key, accepted.eid)));
                 self.0.deduplicator.release(keys.collect()).await;
                 let refused = |number| (number, Placed::Refused(error.clone()));
-                waiting.into_iter().map(|(number, ..)| refused(number)).collect()
+                waiting
+                    .into_iter()
+                    .map(|(number, ..)| refused(number))
+                    .collect()
             }
         }
     }
@@ -305,7 +340,10 @@ impl Door {
         event.eid = eid;
         event.accepted_at = eid.accepted_at();
         let shard = self.0.events.shard_of(&event);
-        let candidate = Candidate { event, key: Some(key) };
+        let candidate = Candidate {
+            event,
+            key: Some(key),
+        };
         match self.put(shard, vec![(0, candidate)]).await.pop() {
             Some((_, Placed::InLine { accepted, ticket })) => {
                 ticket.confirmed().await.map(|()| accepted)
@@ -326,15 +364,21 @@ pub(crate) struct Candidate {
 impl Placed {
     /// The same event once more in one request.
     fn twin(&self) -> Self {
-        let repeated = |accepted: &Accepted| Accepted { is_duplicate: true, ..accepted.clone() };
+        let repeated = |accepted: &Accepted| Accepted {
+            is_duplicate: true,
+            ..accepted.clone()
+        };
         match self {
-            Self::InLine { accepted, ticket } => {
-                Self::InLine { accepted: repeated(accepted), ticket: ticket.twin() }
-            }
+            Self::InLine { accepted, ticket } => Self::InLine {
+                accepted: repeated(accepted),
+                ticket: ticket.twin(),
+            },
             Self::Repeat(accepted) => Self::Repeat(repeated(accepted)),
-            Self::Contested { event, key, eid } => {
-                Self::Contested { event: event.clone(), key: key.clone(), eid: *eid }
-            }
+            Self::Contested { event, key, eid } => Self::Contested {
+                event: event.clone(),
+                key: key.clone(),
+                eid: *eid,
+            },
             Self::Refused(error) => Self::Refused(error.clone()),
         }
     }
@@ -342,8 +386,16 @@ impl Placed {
 
 fn repeat_of(eid: EventId, event: &Event) -> Accepted {
     // An event without an id of its own has the text of its eid.
-    let id = if event.id == event.eid.to_string() { eid.to_string() } else { event.id.clone() };
-    Accepted { id, eid, is_duplicate: true }
+    let id = if event.id == event.eid.to_string() {
+        eid.to_string()
+    } else {
+        event.id.clone()
+    };
+    Accepted {
+        id,
+        eid,
+        is_duplicate: true,
+    }
 }
 
 fn random() -> Result<[u8; 10], Fault> {

@@ -10,9 +10,15 @@ pub(crate) fn of_publish(error: &PublishError) -> Fault {
         PublishError::Refused | PublishError::Busy => FaultKind::Exhausted,
         PublishError::TooLarge(_) => FaultKind::TooLarge,
     };
-    Fault::new(kind, format!("the event could not be made durable: {error}"))
+    Fault::new(
+        kind,
+        format!("the event could not be made durable: {error}"),
+    )
 }
 
 pub(crate) fn too_large(field: &str, message: &str, allowed: String) -> Fault {
-    Fault { kind: FaultKind::TooLarge, ..Fault::invalid(field, "", message, allowed) }
+    Fault {
+        kind: FaultKind::TooLarge,
+        ..Fault::invalid(field, "", message, allowed)
+    }
 }

@@ -11,9 +11,9 @@ pub mod service;
 
 pub mod inbound;
 
-pub mod draft;
 pub mod accept;
 mod deduplicate;
+pub mod draft;
 mod emit;
 
 mod outbound;

@@ -15,10 +15,19 @@ const NOT_CONFIRMED: &str = "tripline_event_keys_not_confirmed_total";
 pub(crate) fn describe() {
     describe_counter!(ACCEPTED, "Events that are durable and new.");
     describe_counter!(REPEATED, "Events that had been accepted before.");
-    describe_counter!(NOT_DURABLE, "Events in order that could not be made durable.");
+    describe_counter!(
+        NOT_DURABLE,
+        "Events in order that could not be made durable."
+    );
     describe_counter!(REFUSED, "Calls that were refused, by code.");
-    describe_counter!(NOT_DEDUPLICATED, "Events accepted while coordination was away.");
-    describe_counter!(NOT_CONFIRMED, "Durable events whose key could not be confirmed.");
+    describe_counter!(
+        NOT_DEDUPLICATED,
+        "Events accepted while coordination was away."
+    );
+    describe_counter!(
+        NOT_CONFIRMED,
+        "Durable events whose key could not be confirmed."
+    );
 }
 
 /// The counters of every single event, looked up once: at the first event, since what takes metrics
@@ -38,15 +47,21 @@ impl std::fmt::Debug for Metrics {
 
 impl Metrics {
     pub(crate) fn accepted(&self) {
-        self.accepted.get_or_init(|| counter!(ACCEPTED)).increment(1);
+        self.accepted
+            .get_or_init(|| counter!(ACCEPTED))
+            .increment(1);
     }
 
     pub(crate) fn repeated(&self) {
-        self.repeated.get_or_init(|| counter!(REPEATED)).increment(1);
+        self.repeated
+            .get_or_init(|| counter!(REPEATED))
+            .increment(1);
     }
 
     pub(crate) fn not_durable(&self) {
-        self.not_durable.get_or_init(|| counter!(NOT_DURABLE)).increment(1);
+        self.not_durable
+            .get_or_init(|| counter!(NOT_DURABLE))
+            .increment(1);
     }
 }
 

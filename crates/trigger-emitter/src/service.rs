@@ -70,7 +70,13 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         }
         Ok(())
     });
-    let door = Door::new(parts.registry, parts.keys_required, limits, deduplicator, events);
+    let door = Door::new(
+        parts.registry,
+        parts.keys_required,
+        limits,
+        deduplicator,
+        events,
+    );
     Ok(Service {
         emitting: grpc::Emitting::new(door.clone(), tasks),
         door,
@@ -113,7 +119,10 @@ pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
     let coordination =
         RedisCoordination::new(&settings.coordination).context("set up coordination")?;
     let registry = RegistryView::default();
-    let channel = settings.registry.channel().context("read registry.server")?;
+    let channel = settings
+        .registry
+        .channel()
+        .context("read registry.server")?;
     let token = settings.registry.token_text();
     let (feed, stopping) = (registry.clone(), tasks.stopping());
     tasks.spawn("registry feed", async move {
@@ -154,5 +163,6 @@ impl process::Settings for Settings {
 
     fn check(&self, faults: &mut settings::Faults) {
         self.trigger_emitter.check(faults);
+        self.registry.check(faults);
     }
 }

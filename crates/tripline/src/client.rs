@@ -54,6 +54,7 @@ impl Connection {
         let authorization = self
             .api_key
             .as_ref()
+            .filter(|key| !key.is_empty())
             .map(|key| header("--api-key", format!("Bearer {key}")));
         let project = self
             .project

@@ -3,20 +3,18 @@
 //! The broker guarantees that a shard has one consumer at a time; who that is, is only advice
 //! among the workers. So the wrong advice costs some reconnecting, never order or a limit.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use broker::{Broker, Consumer, Queue, Received};
-use coordination::{Membership, shares};
+use coordination::{Membership, Share};
 use domain::delivery::{Consignment, Target};
 use domain::event::Event;
 use lifecycle::Tasks;
 use protocol::envelope::Envelope;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use crate::deliver::Deliverer;
 use crate::metrics;
@@ -25,10 +23,6 @@ use crate::settle::{InHand, Settler};
 
 /// The group in which workers know each other.
 const GROUP: &str = "delivery-worker";
-
-/// How often a worker says that it is alive; it counts as gone after three missed times.
-const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
-const ALIVE_FOR: Duration = Duration::from_secs(6);
 
 /// A shard that is somebody else's share is left to them this long before standing by for it.
 const STAND_BY_AFTER: Duration = Duration::from_secs(1);
@@ -46,38 +40,31 @@ pub struct Shards {
     pub messages_in_hand_max: u16,
 }
 
-/// The shards this worker should serve; `None` until it is known, which means all.
-type Share = Option<BTreeSet<u16>>;
-
 impl Shards {
     /// Starts the loops: one that shares out, and one for each shard.
     pub fn start(self, membership: Arc<dyn Membership>, worker: String, tasks: &Tasks) {
         let shards = self.broker.topology().delivery_shards;
-        let (share, _) = watch::channel(Share::None);
+        let share = Share::keep(membership, GROUP, worker, shards, tasks);
         let server = Arc::new(self);
         for shard in 0..shards {
-            let serving = Arc::clone(&server).serve(shard, share.subscribe(), tasks.clone());
+            let serving = Arc::clone(&server).serve(shard, share.clone(), tasks.clone());
             tasks.spawn(format!("delivery shard {shard}"), serving);
         }
-        tasks.spawn(
-            "share of shards",
-            keep_share(membership, worker, shards, share, tasks.clone()),
-        );
     }
 
     async fn serve(
         self: Arc<Self>,
         shard: u16,
-        mut share: watch::Receiver<Share>,
+        mut share: Share,
         tasks: Tasks,
     ) -> anyhow::Result<()> {
         let mut stopping = tasks.stopping();
         loop {
-            if !is_mine(&share.borrow_and_update(), shard) {
+            if !share.is_mine(shard) {
                 tokio::select! {
                     () = &mut stopping => return Ok(()),
                     // The share may become mine meanwhile; asking again decides.
-                    _changed = tokio::time::timeout(STAND_BY_AFTER, share.changed()) => {}
+                    _waited = tokio::time::timeout(STAND_BY_AFTER, share.changed()) => {}
                 }
             }
             let consumer = self
@@ -102,7 +89,7 @@ impl Shards {
         self: &Arc<Self>,
         shard: u16,
         mut consumer: Box<dyn Consumer>,
-        share: &mut watch::Receiver<Share>,
+        share: &mut Share,
         tasks: &Tasks,
     ) -> bool {
         let mut stopping = tasks.stopping();
@@ -118,20 +105,18 @@ impl Shards {
                     self.begin(received, &mut work);
                 }
                 Some(ended) = work.join_next(), if !work.is_empty() => report(ended),
-                changed = share.changed() => {
-                    if changed.is_err() {
-                        break true;
-                    }
-                }
+                () = share.changed() => {}
             }
-            if is_active && !is_mine(&share.borrow(), shard) {
+            if is_active && !share.is_mine(shard) {
                 break false;
             }
         };
-        consumer.cancel().await;
+        // The broker serves the next consumer as soon as this one cancels, so what is in hand is
+        // answered for first: an endpoint has one caller at a time.
         while let Some(ended) = work.join_next().await {
             report(ended);
         }
+        consumer.cancel().await;
         is_over
     }
 
@@ -200,73 +185,4 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     {
         error!(%error, "a delivery ended by a bug; it is given again");
     }
-}
-
-fn is_mine(share: &Share, shard: u16) -> bool {
-    share.as_ref().is_none_or(|share| share.contains(&shard))
-}
-
-/// Says that this worker is alive, and works out its share from who else is. While coordination
-/// is away the share stays as it was.
-async fn keep_share(
-    membership: Arc<dyn Membership>,
-    worker: String,
-    shards: u16,
-    share: watch::Sender<Share>,
-    tasks: Tasks,
-) -> anyhow::Result<()> {
-    let mut stopping = tasks.stopping();
-    let mut ticks = tokio::time::interval(ANNOUNCE_INTERVAL);
-    loop {
-        tokio::select! {
-            () = &mut stopping => break,
-            _tick = ticks.tick() => {}
-        }
-        match work_out_share(membership.as_ref(), &worker, shards).await {
-            Ok(mine) => {
-                share.send_if_modified(|known| {
-                    let is_new = known.as_ref() != Some(&mine);
-                    if is_new {
-                        info!(shards = ?mine, "share of delivery shards");
-                        *known = Some(mine);
-                    }
-                    is_new
-                });
-            }
-            Err(error) => warn!(
-                error = format!("{error:#}"),
-                "the share of shards stays as it was"
-            ),
-        }
-    }
-    // Others take over at once instead of waiting for this worker to count as gone.
-    membership
-        .leave(GROUP, &worker)
-        .await
-        .context("leave the group of workers")
-        .or_else(|error| {
-            warn!(
-                error = format!("{error:#}"),
-                "the others will notice in a few seconds"
-            );
-            Ok(())
-        })
-}
-
-async fn work_out_share(
-    membership: &dyn Membership,
-    worker: &str,
-    shards: u16,
-) -> anyhow::Result<BTreeSet<u16>> {
-    membership
-        .announce(GROUP, worker, ALIVE_FOR)
-        .await
-        .context("announce this worker")?;
-    let members = membership
-        .members(GROUP)
-        .await
-        .context("list the workers")?;
-    Ok(shares::shards_of(worker, &members, shards)
-        .into_iter()
-        .collect())
 }

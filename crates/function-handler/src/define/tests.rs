@@ -67,78 +67,44 @@ fn with_on_or_subject_it_has_one_of_its_own_name() {
     );
 }
 
+fn check(request: &wire::CreateFunctionRequest, field: &str, value: &str) -> String {
+    let fault = fault_of(request);
+    assert_eq!(fault.field.as_deref(), Some(field));
+    assert_eq!(fault.value.as_deref(), Some(value));
+    assert!(fault.allowed.is_some_and(|allowed| !allowed.is_empty()));
+    fault.message
+}
+
 #[test]
 fn each_wrong_field_is_named_with_its_value_and_what_is_allowed() {
-    let check = |request: wire::CreateFunctionRequest, field: &str, value: &str| {
-        let fault = fault_of(&request);
-        assert_eq!(fault.field.as_deref(), Some(field));
-        assert_eq!(fault.value.as_deref(), Some(value));
-        assert!(fault.allowed.is_some_and(|allowed| !allowed.is_empty()));
-        fault.message
+    let with = |change: fn(&mut wire::CreateFunctionRequest)| {
+        let mut request = welcome();
+        change(&mut request);
+        request
     };
-    let text = ToOwned::to_owned;
-    check(
-        wire::CreateFunctionRequest {
-            name: text("No"),
-            ..welcome()
-        },
-        "name",
-        "No",
-    );
-    check(
-        wire::CreateFunctionRequest {
-            name: String::new(),
-            ..welcome()
-        },
-        "name",
-        "",
-    );
-    check(
-        wire::CreateFunctionRequest {
-            url: String::new(),
-            ..welcome()
-        },
-        "url",
-        "",
-    );
-    check(
-        wire::CreateFunctionRequest {
-            url: text("ftp://a"),
-            ..welcome()
-        },
-        "url",
-        "ftp://a",
-    );
-    check(
-        wire::CreateFunctionRequest {
-            format: text("xml"),
-            ..welcome()
-        },
-        "format",
-        "xml",
-    );
-    let on = vec![text("1000"), text("9999")];
-    let message = check(
-        wire::CreateFunctionRequest { on, ..welcome() },
-        "on[1]",
-        "9999",
-    );
+    check(&with(|it| it.name = "No".to_owned()), "name", "No");
+    check(&with(|it| it.name.clear()), "name", "");
+    check(&with(|it| it.url.clear()), "url", "");
+    check(&with(|it| it.url = "ftp://a".to_owned()), "url", "ftp://a");
+    check(&with(|it| it.format = "xml".to_owned()), "format", "xml");
+}
+
+#[test]
+fn a_wrong_type_or_pattern_is_named_with_its_place() {
+    let on = |texts: &[&str]| wire::CreateFunctionRequest {
+        on: texts.iter().map(|text| (*text).to_owned()).collect(),
+        ..welcome()
+    };
+    let message = check(&on(&["1000", "9999"]), "on[1]", "9999");
     assert!(message.contains("no type has this number"), "{message}");
-    let on = vec![text("storage.**.x.**")];
-    check(
-        wire::CreateFunctionRequest { on, ..welcome() },
-        "on[0]",
-        "storage.**.x.**",
-    );
-    let subject = text("users/{user}/x{y}");
-    let message = check(
-        wire::CreateFunctionRequest {
-            subject: subject.clone(),
-            ..welcome()
-        },
-        "subject",
-        &subject,
-    );
+    check(&on(&["storage.**.x.**"]), "on[0]", "storage.**.x.**");
+    check(&on(&["1000"; 101]), "on", "101");
+    let subject = "users/{user}/x{y}".to_owned();
+    let request = wire::CreateFunctionRequest {
+        subject: subject.clone(),
+        ..welcome()
+    };
+    let message = check(&request, "subject", &subject);
     assert!(message.contains("at byte 14"), "{message}");
 }
 

@@ -2,11 +2,14 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::{Acknowledgement, Broker, Consumer, PublishError, Queue, Received};
+use coordination::Share;
 use domain::event::Event;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 use protocol::envelope::Envelope as _;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::read_or_set_aside;
@@ -32,41 +35,77 @@ pub struct EventShard {
     pub index: Arc<Index>,
     pub outbound: Outbound,
     pub messages_in_hand_max: u16,
+    /// Which shards this replica should serve, for as long as the others are alive.
+    pub share: Share,
 }
+
+/// A shard that is somebody else's share is left to them this long before standing by for it.
+const STAND_BY_AFTER: Duration = Duration::from_secs(1);
 
 impl EventShard {
     /// Runs until `stopping`, and then until what was begun is durable.
-    pub async fn run(self, mut stopping: impl Future<Output = ()> + Unpin) -> anyhow::Result<()> {
+    pub async fn run(
+        mut self,
+        mut stopping: impl Future<Output = ()> + Unpin,
+    ) -> anyhow::Result<()> {
         let mut revisions = self.index.view().changes();
         tokio::select! {
             () = &mut stopping => return Ok(()),
             // Without a snapshot every event would seem to interest nobody.
             _filled = revisions.wait_for(Option::is_some) => {}
         }
+        loop {
+            if !self.share.is_mine(self.shard) {
+                tokio::select! {
+                    () = &mut stopping => return Ok(()),
+                    // The share may become mine meanwhile; asking again decides.
+                    _waited = timeout(STAND_BY_AFTER, self.share.changed()) => {}
+                }
+            }
+            if self.consume(&mut stopping).await {
+                return Ok(());
+            }
+            info!(
+                shard = self.shard,
+                "yielded an event shard to the replica whose share it is"
+            );
+        }
+    }
+
+    /// Consumes until stopping (`true`), or until the shard has to be yielded (`false`). What was
+    /// begun is durable either way before the next consumer is served: that keeps the order.
+    async fn consume(&mut self, stopping: &mut (impl Future<Output = ()> + Unpin)) -> bool {
         let queue = Queue::Events(self.shard);
         let mut consumer = self.broker.consume(queue, self.messages_in_hand_max);
         let mut in_flight = FuturesOrdered::new();
-        loop {
+        // Only the one active consumer of a shard is given anything.
+        let mut is_active = false;
+        let is_over = loop {
             tokio::select! {
                 biased;
-                () = &mut stopping => break,
+                () = &mut *stopping => break true,
                 Some(()) = in_flight.next() => {}
+                () = self.share.changed() => {}
                 received = consumer.next(), if in_flight.len() < BATCHES_IN_FLIGHT_MAX => {
-                    let Some(first) = received else { break };
+                    let Some(first) = received else { break true };
+                    is_active = true;
                     let batch = Batch::take(first, consumer.as_mut());
                     match self.begin(batch).await {
                         Ok(begun) => in_flight.push_back(begun),
                         Err(error) => {
                             info!(%queue, %error, "events are left to the next consumer");
-                            break;
+                            break true;
                         }
                     }
                 }
             }
-        }
-        consumer.cancel().await;
+            if is_active && !self.share.is_mine(self.shard) {
+                break false;
+            }
+        };
         while in_flight.next().await.is_some() {}
-        Ok(())
+        consumer.cancel().await;
+        is_over
     }
 
     /// Matches a batch and puts what follows in line; the answer waits until that is durable.

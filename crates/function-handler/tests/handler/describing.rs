@@ -31,10 +31,10 @@ fn kind_of<T: std::fmt::Debug>(answer: Result<T, Status>) -> FaultKind {
 }
 
 #[tokio::test]
-async fn a_function_shows_its_secrets_once_and_lives_until_it_is_deleted() {
+async fn a_function_shows_its_secrets_once_and_changes_field_by_field() {
     let world = World::embedded().await;
     let handler = Handler::start(&world).await;
-    let (mut functions, mut triggers) = (handler.functions(), handler.triggers());
+    let mut functions = handler.functions();
 
     let created = functions
         .create_function(handler.with_key(welcome()))
@@ -92,27 +92,34 @@ async fn a_function_shows_its_secrets_once_and_lives_until_it_is_deleted() {
         changed
     );
 
-    let delete = || {
-        handler.with_key(DeleteFunctionRequest {
-            name: "welcome".to_owned(),
-        })
-    };
+    handler.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_deleted_function_is_gone_with_its_triggers() {
+    let world = World::embedded().await;
+    let handler = Handler::start(&world).await;
+    let (mut functions, mut triggers) = (handler.functions(), handler.triggers());
+    handler
+        .create("welcome", "http://localhost:9000/", &["1000"])
+        .await;
+    let name = || "welcome".to_owned();
+    let delete = || handler.with_key(DeleteFunctionRequest { name: name() });
     functions.delete_function(delete()).await.unwrap();
+    let get = handler.with_key(GetFunctionRequest { name: name() });
     assert_eq!(
-        kind_of(functions.get_function(get()).await),
+        kind_of(functions.get_function(get).await),
         FaultKind::NotFound
     );
     assert_eq!(
         kind_of(functions.delete_function(delete()).await),
         FaultKind::NotFound
     );
-    let get = handler.with_key(GetTriggerRequest {
-        name: "welcome".to_owned(),
-    });
+    let get = handler.with_key(GetTriggerRequest { name: name() });
     assert_eq!(
         kind_of(triggers.get_trigger(get).await),
-        FaultKind::NotFound,
-        "gone with it"
+        FaultKind::NotFound
     );
     assert!(handler.view.read().triggers().next().is_none());
     handler.stop().await;
@@ -260,11 +267,11 @@ async fn triggers_are_changed_field_by_field_and_deleted() {
         trigger: Some(trigger.clone()),
     });
     let created = triggers.create_trigger(request).await.unwrap().into_inner();
-    assert!(created.enabled, "a new trigger is enabled");
+    assert!(created.enabled(), "a new trigger is enabled");
     assert_eq!(created.retry.clone().unwrap().retries, Some(3));
 
     let wanted = Trigger {
-        enabled: false,
+        enabled: Some(false),
         suffix: ".jpg".to_owned(),
         ..trigger
     };
@@ -280,7 +287,7 @@ async fn triggers_are_changed_field_by_field_and_deleted() {
         .await
         .unwrap()
         .into_inner();
-    assert!(!changed.enabled);
+    assert!(!changed.enabled());
     assert_eq!((changed.suffix.as_str(), changed.on.len()), (".jpg", 1));
 
     let request = UpdateTriggerRequest {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use broker::{Broker, Confirm, Consumer, Message, PublishError, Publisher, Queue, Topology};
+use coordination::EmbeddedCoordination;
 use domain::delivery::{Consignment, Target};
 use domain::event::Event;
 use domain::event_type::EventType;
@@ -318,6 +319,8 @@ impl Handler {
             broker: Arc::clone(&world.broker),
             store,
             waiting_room,
+            membership: Arc::new(EmbeddedCoordination::default()),
+            replica: "handler-1".to_owned(),
             registry: view.clone(),
             health: health.clone(),
             access: access::Config {

@@ -35,7 +35,12 @@ pub(crate) struct Guard {
 impl Guard {
     fn admit(&self, metadata: &MetadataMap) -> Result<ProjectName, Fault> {
         self.known()?;
-        authorise(&self.registry.read(), metadata, Scope::Read, self.keys_required)
+        authorise(
+            &self.registry.read(),
+            metadata,
+            Scope::Read,
+            self.keys_required,
+        )
     }
 
     /// # Errors
@@ -44,7 +49,9 @@ impl Guard {
         if self.registry.is_filled() {
             return Ok(());
         }
-        Err(Fault::unavailable("which projects and keys there are is not known here yet"))
+        Err(Fault::unavailable(
+            "which projects and keys there are is not known here yet",
+        ))
     }
 }
 
@@ -60,7 +67,10 @@ pub(crate) struct Logs {
 
 impl fmt::Debug for Logs {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Logs").field("reader", &self.reader).finish_non_exhaustive()
+        formatter
+            .debug_struct("Logs")
+            .field("reader", &self.reader)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,7 +103,9 @@ impl Logs {
         let project = self.guard.admit(request.metadata())?;
         let request = request.into_inner();
         let filter = filter(request.filter)?;
-        let page = self.reader.list(&project, &filter, request.page_size, &request.page_token);
+        let page = self
+            .reader
+            .list(&project, &filter, request.page_size, &request.page_token);
         let page = page.await?;
         Ok(wire::ListDeliveriesResponse {
             deliveries: page.lines.into_iter().map(as_grpc::line).collect(),
@@ -106,7 +118,10 @@ impl Logs {
         request: Request<wire::GetEventRequest>,
     ) -> Result<wire::GetEventResponse, Fault> {
         let project = self.guard.admit(request.metadata())?;
-        let history = self.reader.event(&project, &request.into_inner().id).await?;
+        let history = self
+            .reader
+            .event(&project, &request.into_inner().id)
+            .await?;
         Ok(as_grpc::history(history))
     }
 
@@ -118,15 +133,20 @@ impl Logs {
         let filter = filter(request.into_inner().filter)?;
         let place = Arc::clone(&self.followers).try_acquire_owned();
         let place = place.map_err(|_none_left| {
-            Fault::new(FaultKind::Exhausted, "as many clients as are allowed follow already")
+            Fault::new(
+                FaultKind::Exhausted,
+                "as many clients as are allowed follow already",
+            )
         })?;
         let store = Arc::clone(&self.reader.store);
         let follower = Follower::start(store, project, filter, place).await;
         let follower = follower.map_err(|error| error::of_storage(&error))?;
-        let lines = follower.lines(self.recorded.clone()).map(|line| match line {
-            Ok(line) => Ok(as_grpc::line(line)),
-            Err(error) => Err(error::of_storage(&error).into()),
-        });
+        let lines = follower
+            .lines(self.recorded.clone())
+            .map(|line| match line {
+                Ok(line) => Ok(as_grpc::line(line)),
+                Err(error) => Err(error::of_storage(&error).into()),
+            });
         Ok(lines.take_until((self.stopping)()).boxed())
     }
 }
@@ -159,7 +179,7 @@ impl LogService for Logs {
 
 fn filter(filter: Option<wire::DeliveryFilter>) -> Result<DeliveryFilter, Fault> {
     let filter = filter.unwrap_or_default();
-    let time = |field: &str, time: Option<prost_types::Timestamp>| match time {
+    let time = |field: &str, time: Option<protocol::well_known::Timestamp>| match time {
         None => Ok(None),
         Some(time) => from_timestamp(&time).map(Some).ok_or_else(|| {
             let value = format!("{} s {} ns", time.seconds, time.nanos);

@@ -10,8 +10,8 @@ use axum::routing::get;
 use domain::Timestamp;
 use domain::access::Scope;
 use domain::name::ProjectName;
-use http::header::{self, HeaderMap, HeaderValue};
 use http::Method;
+use http::header::{self, HeaderMap, HeaderValue};
 use protocol::access::authorise_named;
 use protocol::fault::Fault;
 use protocol::problem;
@@ -42,7 +42,9 @@ pub(crate) fn router(guard: Guard, reader: Reader) -> Router {
 }
 
 async fn refuse_method(method: Method) -> Response {
-    problem::method_not_allowed(&method, "GET").map(Body::from).into_response()
+    problem::method_not_allowed(&method, "GET")
+        .map(Body::from)
+        .into_response()
 }
 
 async fn list(
@@ -51,7 +53,10 @@ async fn list(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    answer(http.list(&project, query.as_deref().unwrap_or_default(), &headers).await)
+    answer(
+        http.list(&project, query.as_deref().unwrap_or_default(), &headers)
+            .await,
+    )
 }
 
 async fn event(
@@ -63,11 +68,18 @@ async fn event(
 }
 
 impl Http {
-    async fn list(&self, project: &str, query: &str, headers: &HeaderMap) -> Result<Listing, Fault> {
+    async fn list(
+        &self,
+        project: &str,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> Result<Listing, Fault> {
         let project = self.admit(project, headers)?;
         let question = Question::read(query)?;
         let filter = question.conditions.read()?;
-        let page = self.reader.list(&project, &filter, question.page_size, &question.page_token);
+        let page = self
+            .reader
+            .list(&project, &filter, question.page_size, &question.page_token);
         let page = page.await?;
         Ok(Listing {
             deliveries: page.lines.into_iter().map(Into::into).collect(),
@@ -85,7 +97,13 @@ impl Http {
         let authorization = headers.get(header::AUTHORIZATION);
         let authorization = authorization.map(|value| value.to_str().unwrap_or_default());
         let (registry, keys_required) = (self.guard.registry.read(), self.guard.keys_required);
-        authorise_named(&registry, authorization, Some(project), Scope::Read, keys_required)
+        authorise_named(
+            &registry,
+            authorization,
+            Some(project),
+            Scope::Read,
+            keys_required,
+        )
     }
 }
 
@@ -109,14 +127,21 @@ impl Question {
                 "function" => conditions.function = value,
                 "trigger" => conditions.trigger = value,
                 "status" => {
-                    conditions.statuses.extend(value.split(',').map(ToOwned::to_owned));
+                    conditions
+                        .statuses
+                        .extend(value.split(',').map(ToOwned::to_owned));
                 }
                 "since" => conditions.since = Some(time("since", &value)?),
                 "until" => conditions.until = Some(time("until", &value)?),
                 "page_size" => question.page_size = size(&value)?,
                 "page_token" => question.page_token = value,
                 other => {
-                    return Err(Fault::invalid(other, value, "is not a parameter", PARAMETERS));
+                    return Err(Fault::invalid(
+                        other,
+                        value,
+                        "is not a parameter",
+                        PARAMETERS,
+                    ));
                 }
             }
         }
@@ -126,14 +151,18 @@ impl Question {
 
 fn time(field: &str, text: &str) -> Result<Timestamp, Fault> {
     text.parse().map_err(|_unreadable| {
-        Fault::invalid(field, text, "is not a time", "RFC 3339, such as 2026-11-22T01:15:31Z")
+        Fault::invalid(
+            field,
+            text,
+            "is not a time",
+            "RFC 3339, such as 2026-11-22T01:15:31Z",
+        )
     })
 }
 
 fn size(text: &str) -> Result<u32, Fault> {
-    text.parse().map_err(|_no_number| {
-        Fault::invalid("page_size", text, "is not a number", "1 to 1000")
-    })
+    text.parse()
+        .map_err(|_no_number| Fault::invalid("page_size", text, "is not a number", "1 to 1000"))
 }
 
 fn answer(answer: Result<impl Serialize, Fault>) -> Response {
@@ -142,7 +171,9 @@ fn answer(answer: Result<impl Serialize, Fault>) -> Response {
             let mut response =
                 Response::new(Body::from(serde_json::to_vec(&answer).unwrap_or_default()));
             let content_type = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, content_type);
             response
         }
         Err(fault) => problem::response(&fault).map(Body::from).into_response(),

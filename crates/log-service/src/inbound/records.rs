@@ -85,7 +85,8 @@ impl Gathered {
     fn add(&mut self, received: Received) {
         match Record::read(received.body) {
             Ok(records) => {
-                self.messages.push((received.acknowledgement, self.records.len()));
+                self.messages
+                    .push((received.acknowledgement, self.records.len()));
                 self.records.extend(records);
             }
             Err(error) => {
@@ -93,7 +94,10 @@ impl Gathered {
                     Some(cause) => format!("{error}: {cause}"),
                     None => error.to_string(),
                 };
-                tracing::error!(reason, "a message of records cannot be read, it is set aside");
+                tracing::error!(
+                    reason,
+                    "a message of records cannot be read, it is set aside"
+                );
                 metrics::message_set_aside();
                 received.acknowledgement.reject(reason);
             }
@@ -106,8 +110,10 @@ impl Gathered {
         let ends = self.messages.iter().skip(1).map(|(_, start)| *start);
         let ends: Vec<usize> = ends.chain([self.records.len()]).collect();
         for ((acknowledgement, start), end) in self.messages.into_iter().zip(ends) {
-            let faults: Vec<&Refused> =
-                refused.iter().filter(|fault| (start..end).contains(&fault.place)).collect();
+            let faults: Vec<&Refused> = refused
+                .iter()
+                .filter(|fault| (start..end).contains(&fault.place))
+                .collect();
             let Some(first) = faults.first() else {
                 acknowledgement.ack();
                 continue;
@@ -117,9 +123,14 @@ impl Gathered {
                 1 => String::new(),
                 all => format!(", and {} more", all - 1),
             };
-            let reason =
-                format!("record {number} of {count} cannot be stored{more}: {}", first.reason);
-            tracing::error!(reason, "a record cannot be stored, its message is set aside");
+            let reason = format!(
+                "record {number} of {count} cannot be stored{more}: {}",
+                first.reason
+            );
+            tracing::error!(
+                reason,
+                "a record cannot be stored, its message is set aside"
+            );
             metrics::message_set_aside();
             acknowledgement.reject(reason);
         }

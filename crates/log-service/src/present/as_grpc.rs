@@ -45,12 +45,17 @@ fn with_state(line: wire::DeliveryLine, state: DeliveryState) -> wire::DeliveryL
 
 pub(crate) fn history(history: EventHistory) -> wire::GetEventResponse {
     let EventHistory { event, deliveries } = history;
-    let deliveries = deliveries.into_iter().map(|(state, attempts)| wire::DeliveryRecord {
-        line: Some(line(line_of(&event, state))),
-        attempts: attempts.into_iter().map(attempt).collect(),
-    });
+    let deliveries = deliveries
+        .into_iter()
+        .map(|(state, attempts)| wire::DeliveryRecord {
+            line: Some(line(line_of(&event, state))),
+            attempts: attempts.into_iter().map(attempt).collect(),
+        });
     let deliveries = deliveries.collect();
-    wire::GetEventResponse { event: Some(event_record(event)), deliveries }
+    wire::GetEventResponse {
+        event: Some(event_record(event)),
+        deliveries,
+    }
 }
 
 /// A delivery's line, as a listing shows it.
@@ -66,8 +71,10 @@ pub(crate) fn line_of(event: &Event, state: DeliveryState) -> DeliveryLine {
 }
 
 fn event_record(event: Event) -> wire::EventRecord {
-    let (actor_id, actor_kind) =
-        event.actor.map(|actor| (actor.id, actor.kind)).unwrap_or_default();
+    let (actor_id, actor_kind) = event
+        .actor
+        .map(|actor| (actor.id, actor.kind))
+        .unwrap_or_default();
     wire::EventRecord {
         eid: event.eid.to_string(),
         id: event.id,
@@ -111,7 +118,10 @@ fn attempt(attempt: Attempted) -> wire::AttemptRecord {
 }
 
 fn headers(headers: Vec<(String, String)>) -> Vec<wire::Header> {
-    headers.into_iter().map(|(name, value)| wire::Header { name, value }).collect()
+    headers
+        .into_iter()
+        .map(|(name, value)| wire::Header { name, value })
+        .collect()
 }
 
 fn class(class: Option<ErrorClass>) -> String {

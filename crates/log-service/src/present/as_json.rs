@@ -62,7 +62,9 @@ impl From<DeliveryLine> for Line {
                 .map(|time| time.to_string()),
             response_status: state.and_then(|state| state.response_status),
             duration_us: state.and_then(|state| state.duration).map(micros),
-            error_class: state.and_then(|state| state.error_class).map(ErrorClass::as_str),
+            error_class: state
+                .and_then(|state| state.error_class)
+                .map(ErrorClass::as_str),
             error: state.and_then(|state| state.error.clone()),
             last_attempt_at: state
                 .and_then(|state| state.last_attempt_at)
@@ -148,7 +150,10 @@ impl From<EventHistory> for Story {
             attempts: attempts.into_iter().map(Into::into).collect(),
         });
         let deliveries = deliveries.collect();
-        Self { event: event.into(), deliveries }
+        Self {
+            event: event.into(),
+            deliveries,
+        }
     }
 }
 
@@ -221,5 +226,8 @@ impl From<Attempted> for Attempt {
 }
 
 fn headers(headers: Vec<(String, String)>) -> Vec<Header> {
-    headers.into_iter().map(|(name, value)| Header { name, value }).collect()
+    headers
+        .into_iter()
+        .map(|(name, value)| Header { name, value })
+        .collect()
 }

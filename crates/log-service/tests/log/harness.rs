@@ -52,7 +52,10 @@ pub(crate) async fn start(database: Database) -> System {
     let folder = tempfile::tempdir().unwrap();
     match database {
         Database::Sqlite => {
-            let store = storage::sqlite::open(&folder.path().join("logs")).await.unwrap().logs();
+            let store = storage::sqlite::open(&folder.path().join("logs"))
+                .await
+                .unwrap()
+                .logs();
             start_on(store, folder, None).await
         }
         Database::Postgres => {
@@ -72,12 +75,21 @@ pub(crate) async fn start_on(
 ) -> System {
     let tasks = Tasks::default();
     let health = Health::following(&tasks);
-    let queues = storage::sqlite::open(&folder.path().join("queue")).await.unwrap();
-    let queue = queues.queue(storage::queue::Limits::default(), &tasks).await.unwrap();
+    let queues = storage::sqlite::open(&folder.path().join("queue"))
+        .await
+        .unwrap();
+    let queue = queues
+        .queue(storage::queue::Limits::default(), &tasks)
+        .await
+        .unwrap();
     let broker: Arc<dyn Broker> =
         Arc::new(Embedded::start(queue, Topology::default(), &tasks, &health));
     let name = "default".parse().unwrap();
-    let project = Project { name, created_at: Timestamp::UNIX_EPOCH, revision: 1 };
+    let project = Project {
+        name,
+        created_at: Timestamp::UNIX_EPOCH,
+        revision: 1,
+    };
     let registry = RegistryView::default();
     registry.apply(Update {
         revision: 1,
@@ -98,7 +110,14 @@ pub(crate) async fn start_on(
         http: service.http(),
     };
     let router = router(surface, &health, &tasks).unwrap();
-    System { broker, health, tasks, router, _folder: folder, _database: database }
+    System {
+        broker,
+        health,
+        tasks,
+        router,
+        _folder: folder,
+        _database: database,
+    }
 }
 
 impl System {
@@ -109,7 +128,12 @@ impl System {
 
     pub(crate) async fn publish_message(&self, message: Message) {
         let publisher = self.broker.publisher();
-        publisher.publish(Queue::Records, message).await.unwrap().await.unwrap();
+        publisher
+            .publish(Queue::Records, message)
+            .await
+            .unwrap()
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -135,7 +159,9 @@ impl System {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         lifecycle::server::serve(listener, self.router.clone(), &self.tasks);
-        LogServiceClient::connect(format!("http://{address}")).await.unwrap()
+        LogServiceClient::connect(format!("http://{address}"))
+            .await
+            .unwrap()
     }
 
     /// Why messages were set aside, once there are `count`.
@@ -143,7 +169,10 @@ impl System {
         let mut consumer = self.broker.consume(Queue::Unreadable, 10);
         let mut reasons = Vec::new();
         for _ in 0..count {
-            let received = tokio::time::timeout(GENEROUS, consumer.next()).await.unwrap().unwrap();
+            let received = tokio::time::timeout(GENEROUS, consumer.next())
+                .await
+                .unwrap()
+                .unwrap();
             reasons.push(received.set_aside.clone().unwrap().reason);
             received.acknowledgement.ack();
         }
@@ -188,7 +217,10 @@ pub(crate) fn matched(event: &Event, triggers: &[&str]) -> Record {
         revision: 1,
     };
     let targets = triggers.iter().map(target).collect();
-    Record::Matched(Matched { event: event.clone(), targets })
+    Record::Matched(Matched {
+        event: event.clone(),
+        targets,
+    })
 }
 
 /// An attempt: with a status of 2xx it was the last one.
@@ -216,7 +248,11 @@ pub(crate) fn attempted(event: &Event, trigger: &str, number: u32, answer: u16) 
         is_response_truncated: false,
         worker: "w1".to_owned(),
         traceparent: None,
-        status: if is_accepted { Status::Processed } else { Status::Staged },
+        status: if is_accepted {
+            Status::Processed
+        } else {
+            Status::Staged
+        },
         remark: None,
         next_attempt_at: (!is_accepted).then(|| started_at + Duration::from_secs(5)),
     }))
@@ -224,6 +260,8 @@ pub(crate) fn attempted(event: &Event, trigger: &str, number: u32, answer: u16) 
 
 /// A message of records that is none.
 pub(crate) fn unreadable() -> Message {
-    Message { body: "no protobuf".into(), ..Message::of::<Record>(&[]) }
+    Message {
+        body: "no protobuf".into(),
+        ..Message::of::<Record>(&[])
+    }
 }
-

@@ -1,5 +1,9 @@
 //! What the log promises: nothing is lost, nothing is held up, and everything can be found.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a broken set-up should stop the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a broken set-up should stop the test"
+)]
 
 mod harness;
 

@@ -21,8 +21,12 @@ async fn records_wait_in_the_queue_while_the_database_is_away() {
     system.lines("", 1).await;
 
     server.kill().unwrap();
-    system.publish(&[attempted(&first, "welcome", 1, 200)]).await;
-    system.publish(&[matched(&event(2, "order.placed"), &["welcome"])]).await;
+    system
+        .publish(&[attempted(&first, "welcome", 1, 200)])
+        .await;
+    system
+        .publish(&[matched(&event(2, "order.placed"), &["welcome"])])
+        .await;
     let away = async || (!system.health.is_ready()).then_some(());
     testkit::eventually(GENEROUS, "the log says that it is not ready", away).await;
 
@@ -35,16 +39,28 @@ async fn records_wait_in_the_queue_while_the_database_is_away() {
 #[tokio::test]
 async fn a_record_that_can_never_be_stored_is_set_aside_and_the_rest_is_stored() {
     let folder = tempfile::tempdir().unwrap();
-    let store = storage::sqlite::open(&folder.path().join("logs")).await.unwrap().logs();
-    let picky = Arc::new(picky::Picky { store, refused: "event-2".to_owned() });
+    let store = storage::sqlite::open(&folder.path().join("logs"))
+        .await
+        .unwrap()
+        .logs();
+    let picky = Arc::new(picky::Picky {
+        store,
+        refused: "event-2".to_owned(),
+    });
     let system = start_on(picky, folder, None).await;
-    let records: Vec<_> =
-        (1..=5).map(|number| matched(&event(number, "order.placed"), &["welcome"])).collect();
+    let records: Vec<_> = (1..=5)
+        .map(|number| matched(&event(number, "order.placed"), &["welcome"]))
+        .collect();
     system.publish(&records).await;
-    system.publish(&[matched(&event(6, "order.placed"), &["welcome"])]).await;
+    system
+        .publish(&[matched(&event(6, "order.placed"), &["welcome"])])
+        .await;
     system.lines("", 5).await;
     let reasons = system.reasons_set_aside(1).await;
-    assert!(reasons[0].starts_with("record 2 of 5 cannot be stored"), "{reasons:?}");
+    assert!(
+        reasons[0].starts_with("record 2 of 5 cannot be stored"),
+        "{reasons:?}"
+    );
 }
 
 mod picky {
@@ -55,11 +71,10 @@ mod picky {
 
     use async_trait::async_trait;
     use domain::Timestamp;
+    use domain::id::DeliveryId;
     use domain::name::ProjectName;
     use domain::record::Record;
-    use storage::log_store::{
-        Cursor, DeliveryFilter, DeliveryLine, EventHistory, EventReference,
-    };
+    use storage::log_store::{Cursor, DeliveryFilter, DeliveryLine, EventHistory, EventReference};
     use storage::{Error, LogStore};
 
     #[derive(Debug)]
@@ -71,11 +86,12 @@ mod picky {
     #[async_trait]
     impl LogStore for Picky {
         async fn record(&self, records: &[Record]) -> Result<(), Error> {
-            let is_refused = |record: &Record| {
-                matches!(record, Record::Matched(matched) if matched.event.id == self.refused)
-            };
+            let is_refused = |record: &Record| matches!(record, Record::Matched(matched) if matched.event.id == self.refused);
             if records.iter().any(is_refused) {
-                return Err(Error::Corrupt { what: "event", problem: "not to be had".to_owned() });
+                return Err(Error::Corrupt {
+                    what: "event",
+                    problem: "not to be had".to_owned(),
+                });
             }
             self.store.record(records).await
         }
@@ -88,6 +104,14 @@ mod picky {
             limit: u32,
         ) -> Result<Vec<DeliveryLine>, Error> {
             self.store.deliveries(project, filter, before, limit).await
+        }
+
+        async fn lines(
+            &self,
+            project: &ProjectName,
+            deliveries: &[DeliveryId],
+        ) -> Result<Vec<DeliveryLine>, Error> {
+            self.store.lines(project, deliveries).await
         }
 
         async fn event(

@@ -7,8 +7,11 @@ use crate::harness::{Database, System, attempted, event, matched, start};
 
 /// Three events: two for `welcome`, of which one is processed, and one for nobody.
 async fn fill(system: &System) {
-    let (first, second, third) =
-        (event(1, "order.placed"), event(2, "AUTH_REGISTER"), event(3, "order.paid"));
+    let (first, second, third) = (
+        event(1, "order.placed"),
+        event(2, "AUTH_REGISTER"),
+        event(3, "order.paid"),
+    );
     system
         .publish(&[
             matched(&first, &["welcome"]),
@@ -61,9 +64,17 @@ async fn pages_give_every_line_once() {
     let mut seen = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = ListDeliveriesRequest { filter: None, page_size: 1, page_token };
+        let request = ListDeliveriesRequest {
+            filter: None,
+            page_size: 1,
+            page_token,
+        };
         let page = client.list_deliveries(request).await.unwrap().into_inner();
-        seen.extend(page.deliveries.into_iter().map(|line| (line.event_id, line.trigger)));
+        seen.extend(
+            page.deliveries
+                .into_iter()
+                .map(|line| (line.event_id, line.trigger)),
+        );
         page_token = page.next_page_token;
         if page_token.is_empty() {
             break;
@@ -80,17 +91,41 @@ async fn an_event_is_found_by_any_of_its_names() {
     let system = start(Database::Sqlite).await;
     fill(&system).await;
     let mut client = system.client().await;
-    let filter = Some(DeliveryFilter { trigger: "audit".to_owned(), ..Default::default() });
-    let request = ListDeliveriesRequest { filter, ..Default::default() };
-    let line = client.list_deliveries(request).await.unwrap().into_inner().deliveries.remove(0);
+    let filter = Some(DeliveryFilter {
+        trigger: "audit".to_owned(),
+        ..Default::default()
+    });
+    let request = ListDeliveriesRequest {
+        filter,
+        ..Default::default()
+    };
+    let line = client
+        .list_deliveries(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .deliveries
+        .remove(0);
     let event: domain::id::EventId = line.eid.parse().unwrap();
-    assert_eq!(line.delivery_id, DeliveryId::derive(event, "audit").to_string());
+    assert_eq!(
+        line.delivery_id,
+        DeliveryId::derive(event, "audit").to_string()
+    );
     for id in [line.eid, line.delivery_id, line.event_id] {
-        let answer = client.get_event(GetEventRequest { id }).await.unwrap().into_inner();
+        let answer = client
+            .get_event(GetEventRequest { id })
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(answer.event.unwrap().number, Some(2001));
         assert_eq!(answer.deliveries.len(), 2);
     }
-    let missing = client.get_event(GetEventRequest { id: "nobody".to_owned() }).await.unwrap_err();
+    let missing = client
+        .get_event(GetEventRequest {
+            id: "nobody".to_owned(),
+        })
+        .await
+        .unwrap_err();
     assert_eq!(missing.code(), tonic::Code::NotFound);
 }
 
@@ -109,7 +144,11 @@ async fn a_question_that_is_not_understood_is_a_problem_that_says_what_is() {
     ] {
         let path = format!("/v1/projects/default/deliveries?{question}");
         let (status, problem) = system.get(&path).await;
-        assert_eq!((status.as_u16(), problem["field"].as_str()), (400, Some(field)), "{problem}");
+        assert_eq!(
+            (status.as_u16(), problem["field"].as_str()),
+            (400, Some(field)),
+            "{problem}"
+        );
         assert!(!problem["allowed"].as_str().unwrap().is_empty());
     }
     let (status, _) = system.get("/v1/projects/nobody/deliveries").await;

@@ -7,10 +7,19 @@ use crate::harness::{Database, System, attempted, event, matched, start, unreada
 
 async fn the_last_attempt_counts_whatever_order_records_come_in(system: &System) {
     let event = event(1, "order.placed");
-    system.publish(&[attempted(&event, "welcome", 2, 200)]).await;
-    system.publish(&[attempted(&event, "welcome", 1, 500)]).await;
+    system
+        .publish(&[attempted(&event, "welcome", 2, 200)])
+        .await;
+    system
+        .publish(&[attempted(&event, "welcome", 1, 500)])
+        .await;
     system.publish(&[matched(&event, &["welcome"])]).await;
-    system.publish(&[matched(&event, &["welcome"]), attempted(&event, "welcome", 1, 500)]).await;
+    system
+        .publish(&[
+            matched(&event, &["welcome"]),
+            attempted(&event, "welcome", 1, 500),
+        ])
+        .await;
     let lines = system.lines("status=processed", 1).await;
     assert_eq!(lines[0]["event_id"], "event-1");
     assert_eq!(lines[0]["response_status"], 200);
@@ -19,7 +28,10 @@ async fn the_last_attempt_counts_whatever_order_records_come_in(system: &System)
     let (_, story) = system.get("/v1/projects/default/events/event-1").await;
     assert_eq!(story["event"]["data"], json!({"n": 1.0}));
     let attempts = story["deliveries"][0]["attempts"].as_array().unwrap();
-    let numbers: Vec<_> = attempts.iter().map(|attempt| attempt["number"].clone()).collect();
+    let numbers: Vec<_> = attempts
+        .iter()
+        .map(|attempt| attempt["number"].clone())
+        .collect();
     assert_eq!(numbers, [1, 2], "each attempt once, in order");
 }
 
@@ -38,7 +50,9 @@ async fn the_last_attempt_counts_on_postgres() {
 #[tokio::test]
 async fn an_event_that_matched_nothing_is_a_line_without_a_delivery() {
     let system = start(Database::Sqlite).await;
-    system.publish(&[matched(&event(1, "order.placed"), &[])]).await;
+    system
+        .publish(&[matched(&event(1, "order.placed"), &[])])
+        .await;
     let lines = system.lines("", 1).await;
     assert_eq!(lines[0]["type"], "order.placed");
     assert!(lines[0]["delivery_id"].is_null() && lines[0]["status"].is_null());
@@ -48,7 +62,9 @@ async fn an_event_that_matched_nothing_is_a_line_without_a_delivery() {
 async fn a_message_that_cannot_be_read_is_set_aside_and_holds_up_nothing() {
     let system = start(Database::Sqlite).await;
     system.publish_message(unreadable()).await;
-    system.publish(&[matched(&event(1, "order.placed"), &["welcome"])]).await;
+    system
+        .publish(&[matched(&event(1, "order.placed"), &["welcome"])])
+        .await;
     system.lines("", 1).await;
     let reasons = system.reasons_set_aside(1).await;
     assert!(reasons[0].contains("RecordBatch"), "{reasons:?}");
@@ -59,10 +75,17 @@ async fn a_thousand_records_are_all_there() {
     let system = start(Database::Sqlite).await;
     let triggers: Vec<String> = (0..50).map(|number| format!("trigger-{number}")).collect();
     let triggers: Vec<&str> = triggers.iter().map(String::as_str).collect();
-    let events: Vec<_> = (0..20).map(|number| event(number, "order.placed")).collect();
+    let events: Vec<_> = (0..20)
+        .map(|number| event(number, "order.placed"))
+        .collect();
     for event in &events {
-        let attempts = triggers.iter().map(|trigger| attempted(event, trigger, 1, 204));
-        let records: Vec<Record> = [matched(event, &triggers)].into_iter().chain(attempts).collect();
+        let attempts = triggers
+            .iter()
+            .map(|trigger| attempted(event, trigger, 1, 204));
+        let records: Vec<Record> = [matched(event, &triggers)]
+            .into_iter()
+            .chain(attempts)
+            .collect();
         system.publish(&records).await;
     }
     system.lines("page_size=1000&status=processed", 1_000).await;

@@ -102,7 +102,7 @@ pub(crate) async fn only_a_newer_attempt_replaces_a_row(stores: &Stores) {
     room.put(&[row(1, 10)]).await.unwrap();
     assert_eq!(
         room.claim_due(at(50), CLAIM, 10).await.unwrap(),
-        [newer.clone()]
+        std::slice::from_ref(&newer)
     );
     room.put(&[again.clone(), newer]).await.unwrap();
     assert_eq!(room.claim_due(at(1000), CLAIM, 10).await.unwrap(), [again]);

@@ -137,7 +137,8 @@ impl RabbitMq {
         Ok(())
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    /// Where its data and its log are.
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 }

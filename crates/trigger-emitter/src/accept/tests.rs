@@ -5,7 +5,11 @@ use super::*;
 const CALL_TRACE: &str = "00-abababababababababababababababab-abababababababab-00";
 
 fn call(dialect: Dialect) -> Call {
-    Call { project: "acme".parse().unwrap(), dialect, traceparent: None }
+    Call {
+        project: "acme".parse().unwrap(),
+        dialect,
+        traceparent: None,
+    }
 }
 
 fn circumstances() -> Circumstances {
@@ -18,7 +22,10 @@ fn circumstances() -> Circumstances {
 }
 
 fn draft() -> Draft {
-    Draft { event_type: Some("order.placed".to_owned()), ..Draft::default() }
+    Draft {
+        event_type: Some("order.placed".to_owned()),
+        ..Draft::default()
+    }
 }
 
 fn check(draft: Draft) -> Result<Event, Fault> {
@@ -28,7 +35,11 @@ fn check(draft: Draft) -> Result<Event, Fault> {
 /// The fault of a draft, as field, value and what is allowed.
 fn fault(draft: Draft) -> (String, String, String) {
     let fault = check(draft).unwrap_err();
-    (fault.field.unwrap(), fault.value.unwrap(), fault.allowed.unwrap())
+    (
+        fault.field.unwrap(),
+        fault.value.unwrap(),
+        fault.allowed.unwrap(),
+    )
 }
 
 #[test]
@@ -56,12 +67,17 @@ fn an_alias_becomes_the_canonical_name_and_data_is_json_unless_said_otherwise() 
 #[test]
 fn a_type_is_needed_and_must_not_read_as_a_number() {
     for empty in [None, Some(String::new())] {
-        let (field, ..) = fault(Draft { event_type: empty, ..draft() });
+        let (field, ..) = fault(Draft {
+            event_type: empty,
+            ..draft()
+        });
         assert_eq!(field, "type");
     }
     for bad in ["2001", "order placed", "dlq_x", "system.delivery.dead2"] {
-        let (field, value, allowed) =
-            fault(Draft { event_type: Some(bad.to_owned()), ..Draft::default() });
+        let (field, value, allowed) = fault(Draft {
+            event_type: Some(bad.to_owned()),
+            ..Draft::default()
+        });
         assert_eq!((field.as_str(), value.as_str()), ("type", bad));
         assert!(!allowed.is_empty());
     }
@@ -69,7 +85,10 @@ fn a_type_is_needed_and_must_not_read_as_a_number() {
 
 #[test]
 fn a_fault_is_named_as_the_client_wrote_the_field() {
-    let bad = Draft { partition_key: Some(String::new()), ..draft() };
+    let bad = Draft {
+        partition_key: Some(String::new()),
+        ..draft()
+    };
     for (dialect, name) in [
         (Dialect::Grpc, "partition_key"),
         (Dialect::PlainJson, "partition_key"),
@@ -84,47 +103,90 @@ fn a_fault_is_named_as_the_client_wrote_the_field() {
 #[test]
 fn a_subject_is_a_path_without_empty_segments() {
     for bad in ["a//b", "", "/", "a\nb"] {
-        let (field, value, _) = fault(Draft { subject: Some(bad.to_owned()), ..draft() });
+        let (field, value, _) = fault(Draft {
+            subject: Some(bad.to_owned()),
+            ..draft()
+        });
         assert_eq!((field.as_str(), value.as_str()), ("subject", bad));
     }
-    check(Draft { subject: Some("users/u1".to_owned()), ..draft() }).unwrap();
+    check(Draft {
+        subject: Some("users/u1".to_owned()),
+        ..draft()
+    })
+    .unwrap();
 }
 
 #[test]
 fn texts_have_a_length_and_no_control_characters() {
     let long = "x".repeat(ATTRIBUTE_BYTES_MAX + 1);
     for bad in ["", "a\u{0}b", &long] {
-        let (field, ..) = fault(Draft { id: Some(bad.to_owned()), ..draft() });
+        let (field, ..) = fault(Draft {
+            id: Some(bad.to_owned()),
+            ..draft()
+        });
         assert_eq!(field, "id");
-        let (field, ..) = fault(Draft { actor_id: Some(bad.to_owned()), ..draft() });
+        let (field, ..) = fault(Draft {
+            actor_id: Some(bad.to_owned()),
+            ..draft()
+        });
         assert_eq!(field, "actorid");
     }
-    let (field, ..) = fault(Draft { source: Some("a b".to_owned()), ..draft() });
+    let (field, ..) = fault(Draft {
+        source: Some("a b".to_owned()),
+        ..draft()
+    });
     assert_eq!(field, "source");
-    let (field, ..) = fault(Draft { actor_kind: Some("user".to_owned()), ..draft() });
+    let (field, ..) = fault(Draft {
+        actor_kind: Some("user".to_owned()),
+        ..draft()
+    });
     assert_eq!(field, "actorid", "a kind needs an actor");
 }
 
 #[test]
 fn data_is_limited_and_keeps_the_promise_of_its_media_type() {
-    let large = Draft { data: vec![b'1'; 256 * 1024 + 1].into(), ..draft() };
+    let large = Draft {
+        data: vec![b'1'; 256 * 1024 + 1].into(),
+        ..draft()
+    };
     let fault = check(large).unwrap_err();
     assert_eq!(fault.kind, FaultKind::TooLarge);
     assert_eq!(fault.allowed.as_deref(), Some("at most 262144 bytes"));
-    check(Draft { data: vec![b'1'; 256 * 1024].into(), ..draft() }).unwrap();
+    check(Draft {
+        data: vec![b'1'; 256 * 1024].into(),
+        ..draft()
+    })
+    .unwrap();
 
-    let fault = check(Draft { data: "{nope".into(), ..draft() }).unwrap_err();
+    let fault = check(Draft {
+        data: "{nope".into(),
+        ..draft()
+    })
+    .unwrap_err();
     assert_eq!(fault.field.as_deref(), Some("data"));
     assert!(fault.message.contains("not JSON"), "{}", fault.message);
     let text = Some("text/plain".to_owned());
-    check(Draft { data: "{nope".into(), data_content_type: text, ..draft() }).unwrap();
+    check(Draft {
+        data: "{nope".into(),
+        data_content_type: text,
+        ..draft()
+    })
+    .unwrap();
 }
 
 #[test]
 fn json_is_nested_only_so_deep() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-    check(Draft { data: nested(JSON_DEPTH_MAX).into(), ..draft() }).unwrap();
-    let fault = check(Draft { data: nested(JSON_DEPTH_MAX + 1).into(), ..draft() }).unwrap_err();
+    check(Draft {
+        data: nested(JSON_DEPTH_MAX).into(),
+        ..draft()
+    })
+    .unwrap();
+    let fault = check(Draft {
+        data: nested(JSON_DEPTH_MAX + 1).into(),
+        ..draft()
+    })
+    .unwrap_err();
     assert_eq!(fault.allowed.as_deref(), Some("at most 100 levels"));
     assert_eq!(json_depth(br#"{"a":"[[[\"[[","b":[1,{}]}"#), 3);
 }
@@ -135,7 +197,10 @@ fn an_extension_has_a_plain_name_and_replaces_no_field() {
         extensions: BTreeMap::from([(name.to_owned(), value.to_owned())]),
         ..draft()
     };
-    assert_eq!(check(with("tenant", "t1")).unwrap().extensions["tenant"], "t1");
+    assert_eq!(
+        check(with("tenant", "t1")).unwrap().extensions["tenant"],
+        "t1"
+    );
     for bad in ["Tenant", "ten-ant", "", "a23456789012345678901", "é"] {
         assert_eq!(fault(with(bad, "x")).1, bad);
     }
@@ -148,8 +213,15 @@ fn an_extension_has_a_plain_name_and_replaces_no_field() {
 #[test]
 fn the_trace_of_the_event_comes_before_that_of_the_call() {
     let own = CALL_TRACE.replace("ab", "12");
-    let event = check(Draft { traceparent: Some(own.clone()), ..draft() }).unwrap();
+    let event = check(Draft {
+        traceparent: Some(own.clone()),
+        ..draft()
+    })
+    .unwrap();
     assert_eq!(event.traceparent, Some(own));
-    let (field, ..) = fault(Draft { traceparent: Some("00-xyz".to_owned()), ..draft() });
+    let (field, ..) = fault(Draft {
+        traceparent: Some("00-xyz".to_owned()),
+        ..draft()
+    });
     assert_eq!(field, "traceparent");
 }

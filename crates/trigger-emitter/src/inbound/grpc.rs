@@ -40,14 +40,20 @@ pub(crate) struct Emitting {
 
 impl fmt::Debug for Emitting {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Emitting").field("door", &self.door).finish_non_exhaustive()
+        formatter
+            .debug_struct("Emitting")
+            .field("door", &self.door)
+            .finish_non_exhaustive()
     }
 }
 
 impl Emitting {
     pub(crate) fn new(door: Door, tasks: &Tasks) -> Self {
         let tasks = tasks.clone();
-        Self { door, stopping: Arc::new(move || Box::pin(tasks.stopping())) }
+        Self {
+            door,
+            stopping: Arc::new(move || Box::pin(tasks.stopping())),
+        }
     }
 
     pub(crate) fn server(&self, request_bytes_max: usize) -> EventServiceServer<Self> {
@@ -80,7 +86,9 @@ impl Emitting {
         let key = idempotency_key(&request.idempotency_key)?;
         let accepted = self.door.emit(&call, draft, key).await;
         let accepted = accepted.map_err(|fault| fault.within("event"))?;
-        Ok(wire::EmitEventResponse { accepted: Some(accepted.into()) })
+        Ok(wire::EmitEventResponse {
+            accepted: Some(accepted.into()),
+        })
     }
 
     async fn emit_events(
@@ -89,14 +97,18 @@ impl Emitting {
     ) -> Result<wire::EmitEventsResponse, Fault> {
         let call = self.call(request.metadata())?;
         let events = request.into_inner().events;
-        let _room = self.door.room(events.iter().map(|event| event.data.len()).sum())?;
+        let _room = self
+            .door
+            .room(events.iter().map(|event| event.data.len()).sum())?;
         let mut drafts = Vec::with_capacity(events.len());
         for (number, event) in events.into_iter().enumerate() {
             let draft = draft(Some(event));
             drafts.push(draft.map_err(|fault| fault.within(&format!("events[{number}]")))?);
         }
         let accepted = self.door.emit_all(&call, drafts, None).await?;
-        Ok(wire::EmitEventsResponse { accepted: accepted.into_iter().map(Into::into).collect() })
+        Ok(wire::EmitEventsResponse {
+            accepted: accepted.into_iter().map(Into::into).collect(),
+        })
     }
 
     fn refuse(fault: Fault) -> Status {

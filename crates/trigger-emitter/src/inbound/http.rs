@@ -63,7 +63,9 @@ pub(crate) fn router(door: Door, limits: Limits) -> Router {
 }
 
 async fn refuse_method(method: Method) -> Response {
-    problem::method_not_allowed(&method, "POST").map(Body::from).into_response()
+    problem::method_not_allowed(&method, "POST")
+        .map(Body::from)
+        .into_response()
 }
 
 async fn emit(
@@ -71,7 +73,12 @@ async fn emit(
     Path(project): Path<String>,
     request: Request,
 ) -> Response {
-    let span = call_span(request.headers().get(HEADER).and_then(|value| value.to_str().ok()));
+    let span = call_span(
+        request
+            .headers()
+            .get(HEADER)
+            .and_then(|value| value.to_str().ok()),
+    );
     match http.emit(&project, request).instrument(span).await {
         Ok(answer) => answer,
         Err(refusal) => {
@@ -135,7 +142,11 @@ impl Http {
         let _room = self.door.room(self.expected_bytes(headers)?)?;
         let body = self.read(body).await?;
         let (brought, dialect) = read_events(mode, headers, &body)?;
-        let call = Call { project, dialect, traceparent: text(headers, HEADER) };
+        let call = Call {
+            project,
+            dialect,
+            traceparent: text(headers, HEADER),
+        };
         drop(body);
         match brought {
             Brought::One(draft) => {
@@ -155,7 +166,13 @@ impl Http {
         // What is not ASCII is no key, but it is not an absent one either.
         let authorization = authorization.map(|value| value.to_str().unwrap_or_default());
         self.door.authorise(|registry, keys_required| {
-            authorise_named(registry, authorization, Some(project), Scope::Emit, keys_required)
+            authorise_named(
+                registry,
+                authorization,
+                Some(project),
+                Scope::Emit,
+                keys_required,
+            )
         })
     }
 
@@ -194,11 +211,7 @@ impl Http {
     }
 }
 
-fn read_events(
-    mode: Mode,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<(Brought, Dialect), Fault> {
+fn read_events(mode: Mode, headers: &HeaderMap, body: &Bytes) -> Result<(Brought, Dialect), Fault> {
     match mode {
         Mode::Binary => {
             let draft = binary::read(headers, body.clone())?;
@@ -235,19 +248,28 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
     check_idempotency_key(IDEMPOTENCY_KEY, value.to_str().unwrap_or_default()).map(Some)
 }
 
 /// # Errors
 /// When the key is empty, too long or not plain ASCII.
 pub(crate) fn check_idempotency_key<'a>(field: &str, key: &'a str) -> Result<&'a str, Fault> {
-    let is_plain = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    let is_plain = key
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() || byte == b' ');
     if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) && is_plain {
         return Ok(key);
     }
     let allowed = format!("1 to {IDEMPOTENCY_KEY_BYTES_MAX} printable ASCII characters");
-    Err(Fault::invalid(field, key, "the idempotency key cannot be used", allowed))
+    Err(Fault::invalid(
+        field,
+        key,
+        "the idempotency key cannot be used",
+        allowed,
+    ))
 }
 
 #[derive(Serialize)]
@@ -258,7 +280,10 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn of(accepted: &'a Accepted) -> Self {
-        Self { id: &accepted.id, duplicate: accepted.is_duplicate }
+        Self {
+            id: &accepted.id,
+            duplicate: accepted.is_duplicate,
+        }
     }
 }
 
@@ -272,6 +297,8 @@ fn accepted_response(answer: &impl Serialize) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::ACCEPTED;
     let content_type = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
     response
 }

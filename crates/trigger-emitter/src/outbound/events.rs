@@ -21,9 +21,18 @@ impl Events {
         let lines = (0..shards).map(|shard| {
             let queue = Queue::Events(shard);
             let encoding = Encoding::of_envelope();
-            Batcher::start(Arc::clone(&publisher), queue, encoding, limits.clone(), tasks)
+            Batcher::start(
+                Arc::clone(&publisher),
+                queue,
+                encoding,
+                limits.clone(),
+                tasks,
+            )
         });
-        Self { shards, lines: lines.collect() }
+        Self {
+            shards,
+            lines: lines.collect(),
+        }
     }
 
     pub(crate) fn shard_of(&self, event: &Event) -> u16 {

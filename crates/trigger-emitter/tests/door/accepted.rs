@@ -17,7 +17,10 @@ async fn a_plain_event_is_durable_when_it_is_answered() {
     assert_eq!(answer.status, 202);
     assert_eq!(system.messages_stored(), 1);
     let event = system.take(1).await.remove(0);
-    assert_eq!(answer.body, json!({"id": event.eid.to_string(), "duplicate": false}));
+    assert_eq!(
+        answer.body,
+        json!({"id": event.eid.to_string(), "duplicate": false})
+    );
     assert_eq!(event.event_type.as_str(), "auth.user.register");
     assert_eq!(event.data, r#"{"n":1.0}"#, "numbers keep their digits");
     assert_eq!(event.source, "/projects/default");
@@ -36,7 +39,13 @@ async fn a_cloud_event_is_the_same_in_each_mode() {
     let document = r#"{"specversion":"1.0","id":"1","source":"/s","type":"order.placed",
         "subject":"orders/1","actorid":"ä€","tenant":7,"data":{"a":[1]}}"#;
     let structured = system
-        .post(&[("content-type", "application/cloudevents+json; charset=utf-8")], document)
+        .post(
+            &[(
+                "content-type",
+                "application/cloudevents+json; charset=utf-8",
+            )],
+            document,
+        )
         .await;
     let binary = system
         .post(
@@ -61,7 +70,10 @@ async fn a_cloud_event_is_the_same_in_each_mode() {
         .await;
     assert_eq!(structured.body, json!({"id": "1", "duplicate": false}));
     assert_eq!(binary.body, json!({"id": "2", "duplicate": false}));
-    assert_eq!(batch.body, json!({"events": [{"id": "3", "duplicate": false}]}));
+    assert_eq!(
+        batch.body,
+        json!({"events": [{"id": "3", "duplicate": false}]})
+    );
     for event in system.take(3).await {
         assert_eq!(event.data, r#"{"a":[1]}"#);
         assert_eq!(event.data_content_type.as_deref(), Some("application/json"));
@@ -74,13 +86,28 @@ async fn a_cloud_event_is_the_same_in_each_mode() {
 #[tokio::test]
 async fn data_that_is_not_json_arrives_byte_for_byte() {
     let system = open().await;
-    let headers = [("content-type", "image/png"), ("ce-specversion", "1.0"), ("ce-type", "a.b")];
+    let headers = [
+        ("content-type", "image/png"),
+        ("ce-specversion", "1.0"),
+        ("ce-type", "a.b"),
+    ];
     assert_eq!(system.post(&headers, &b"\x89PNG\xff"[..]).await.status, 202);
     let text = r#"{"specversion":"1.0","type":"a.b","datacontenttype":"text/plain","data":"hé"}"#;
     let headers = [("content-type", "application/cloudevents+json")];
     assert_eq!(system.post(&headers, text).await.status, 202);
-    assert_eq!(system.post_json(r#"{"type":"a.b","data_base64":"AP8="}"#).await.status, 202);
-    let mut data: Vec<_> = system.take(3).await.into_iter().map(|event| event.data).collect();
+    assert_eq!(
+        system
+            .post_json(r#"{"type":"a.b","data_base64":"AP8="}"#)
+            .await
+            .status,
+        202
+    );
+    let mut data: Vec<_> = system
+        .take(3)
+        .await
+        .into_iter()
+        .map(|event| event.data)
+        .collect();
     data.sort();
     assert_eq!(data, [&b"\x00\xff"[..], "hé".as_bytes(), b"\x89PNG\xff"]);
 }
@@ -95,7 +122,12 @@ async fn an_array_is_answered_in_its_order_and_keeps_the_order_of_a_key() {
     assert_eq!(answer.status, 202, "{:?}", answer.body);
     let ids: Vec<_> = answer.body["events"].as_array().unwrap().iter().collect();
     assert_eq!(ids[299]["id"], "299");
-    let taken: Vec<_> = system.take(300).await.into_iter().map(|event| event.id).collect();
+    let taken: Vec<_> = system
+        .take(300)
+        .await
+        .into_iter()
+        .map(|event| event.id)
+        .collect();
     let expected: Vec<_> = (0..300).map(|number| number.to_string()).collect();
     assert_eq!(taken, expected);
 }
@@ -108,7 +140,10 @@ async fn the_trace_of_the_call_goes_on_in_the_event() {
     system.post(&headers, r#"{"type":"a.b"}"#).await;
     let event = system.take(1).await.remove(0);
     let kept = event.traceparent.unwrap();
-    assert!(kept.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{kept}");
+    assert!(
+        kept.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"),
+        "{kept}"
+    );
     system.post_json(r#"{"type":"a.b"}"#).await;
     assert!(system.take(1).await.remove(0).traceparent.is_some());
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
+use broker::{
+    Broker, Confirm, Consumer, Embedded, Message, PublishError, Publisher, Queue, Topology,
+};
 use bytes::Bytes;
-use broker::{Broker, Confirm, Consumer, Embedded, Message, PublishError, Publisher, Queue, Topology};
 use coordination::{EmbeddedCoordination, IdempotencyKeys, Reservation, Unavailable};
 use domain::Timestamp;
 use domain::access::{ApiKey, KeyHash, Scope};
@@ -51,7 +53,10 @@ pub(crate) struct Answer {
 impl Answer {
     /// The problem's code, field, value and what is allowed.
     pub(crate) fn problem(&self) -> [&str; 4] {
-        assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
+        assert_eq!(
+            self.headers["content-type"], "application/problem+json",
+            "{self:?}"
+        );
         assert_eq!(self.body["status"], self.status.as_u16());
         ["code", "field", "value", "allowed"]
             .map(|name| self.body[name].as_str().unwrap_or_default())
@@ -68,7 +73,10 @@ pub(crate) async fn embedded(keys_required: bool, keys: Arc<dyn IdempotencyKeys>
     let tasks = Tasks::default();
     let health = Health::following(&tasks);
     let store = storage::sqlite::open(folder.path()).await.unwrap();
-    let queue = store.queue(storage::queue::Limits::default(), &tasks).await.unwrap();
+    let queue = store
+        .queue(storage::queue::Limits::default(), &tasks)
+        .await
+        .unwrap();
     let broker = Embedded::start(queue.clone(), Topology::default(), &tasks, &health);
     let mut system = on(Arc::new(broker), &tasks, &health, keys_required, keys);
     system.queue = Some(queue);
@@ -98,14 +106,24 @@ pub(crate) fn on(
         http: service.http(),
     };
     let router = router(surface, health, tasks).unwrap();
-    System { router, broker, tasks: tasks.clone(), queue: None, _folder: None }
+    System {
+        router,
+        broker,
+        tasks: tasks.clone(),
+        queue: None,
+        _folder: None,
+    }
 }
 
 /// Projects `default` and `acme`, and keys of `acme`.
 fn registry() -> RegistryView {
     let project = |name: &str| {
         let name = name.parse().unwrap();
-        Change::Project(Project { name, created_at: Timestamp::UNIX_EPOCH, revision: 1 })
+        Change::Project(Project {
+            name,
+            created_at: Timestamp::UNIX_EPOCH,
+            revision: 1,
+        })
     };
     let key = |key: &str, scopes: &[Scope], revoked_at| {
         Change::Key(ApiKey {
@@ -127,7 +145,11 @@ fn registry() -> RegistryView {
         key("revoked", &Scope::ALL, Some(Timestamp::UNIX_EPOCH)),
     ];
     let view = RegistryView::default();
-    view.apply(Update { revision: 1, is_snapshot: true, changes });
+    view.apply(Update {
+        revision: 1,
+        is_snapshot: true,
+        changes,
+    });
     view
 }
 
@@ -157,26 +179,31 @@ impl System {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send(request.body(Body::from(body.into())).unwrap()).await
+        self.send(request.body(Body::from(body.into())).unwrap())
+            .await
     }
 
     pub(crate) async fn post_json(&self, body: impl Into<Bytes>) -> Answer {
-        self.post(&[("content-type", "application/json")], body).await
+        self.post(&[("content-type", "application/json")], body)
+            .await
     }
 
     /// Messages in the event shards at this moment.
     pub(crate) fn messages_stored(&self) -> u64 {
         let queue = self.queue.as_ref().unwrap();
         let shards = 0..self.broker.topology().event_shards;
-        shards.map(|shard| queue.depth(&Queue::Events(shard).to_string()).messages).sum()
+        shards
+            .map(|shard| queue.depth(&Queue::Events(shard).to_string()).messages)
+            .sum()
     }
 
     /// Takes this many events out of the shards, as function-handler would.
     pub(crate) async fn take(&self, count: usize) -> Vec<Event> {
         let mut events = Vec::new();
         let shards = 0..self.broker.topology().event_shards;
-        let mut consumers: Vec<Box<dyn Consumer>> =
-            shards.map(|shard| self.broker.consume(Queue::Events(shard), 100)).collect();
+        let mut consumers: Vec<Box<dyn Consumer>> = shards
+            .map(|shard| self.broker.consume(Queue::Events(shard), 100))
+            .collect();
         testkit::eventually(GENEROUS, "the events that were accepted", async || {
             for consumer in &mut consumers {
                 while let Some(received) = consumer.try_next() {
@@ -199,7 +226,10 @@ impl System {
         let address = listener.local_addr().unwrap();
         lifecycle::server::serve(listener, self.router.clone(), &self.tasks);
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
-        timeout(GENEROUS, endpoint.connect()).await.unwrap().unwrap()
+        timeout(GENEROUS, endpoint.connect())
+            .await
+            .unwrap()
+            .unwrap()
     }
 }
 
@@ -220,7 +250,10 @@ impl Publisher for Failing {
 #[async_trait]
 impl Broker for Failing {
     fn publisher(&self) -> Arc<dyn Publisher> {
-        Arc::new(Self { error: self.error.clone(), topology: self.topology })
+        Arc::new(Self {
+            error: self.error.clone(),
+            topology: self.topology,
+        })
     }
 
     fn consume(&self, queue: Queue, _in_flight_max: u16) -> Box<dyn Consumer> {

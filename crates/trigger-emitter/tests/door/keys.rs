@@ -16,7 +16,9 @@ async fn with_keys() -> System {
 async fn check(system: &System, authorization: Option<&str>, project: &str) -> (u16, String) {
     let mut headers = vec![("content-type", "application/json")];
     headers.extend(authorization.map(|value| ("authorization", value)));
-    let answer = system.post_to(&format!("/v1/projects/{project}/events"), &headers, EVENT).await;
+    let answer = system
+        .post_to(&format!("/v1/projects/{project}/events"), &headers, EVENT)
+        .await;
     let code = answer.body["code"].as_str().unwrap_or_default().to_owned();
     (answer.status.as_u16(), code)
 }
@@ -55,6 +57,9 @@ async fn a_path_that_names_another_project_finds_nothing_and_a_body_is_not_asked
 async fn an_open_door_asks_for_no_key_but_for_a_project_that_exists() {
     let system = open().await;
     assert_eq!(check(&system, None, "acme").await.0, 202);
-    assert_eq!(check(&system, None, "nobody").await, (404, "not_found".to_owned()));
+    assert_eq!(
+        check(&system, None, "nobody").await,
+        (404, "not_found".to_owned())
+    );
     assert_eq!(check(&system, Some("Bearer nobody"), "acme").await.0, 401);
 }

@@ -1,5 +1,10 @@
 //! What the door promises to those who send events in, proven on its public surface.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a broken set-up should stop the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a broken set-up should stop the test"
+)]
 
 mod harness;
 

@@ -17,7 +17,11 @@ async fn check(
 ) -> [String; 2] {
     let answer = system.post(headers, body).await;
     let [code, field, value, allowed] = answer.problem();
-    assert_eq!((answer.status.as_u16(), code, field), expected, "{answer:?}");
+    assert_eq!(
+        (answer.status.as_u16(), code, field),
+        expected,
+        "{answer:?}"
+    );
     assert_eq!(system.messages_stored(), 0);
     [value.to_owned(), allowed.to_owned()]
 }
@@ -25,12 +29,22 @@ async fn check(
 #[tokio::test]
 async fn what_is_not_json_is_refused() {
     let system = open().await;
-    for body in ["{nope", "", "\"text\"", "{\"type\":\"a.b\"} more", "{\"type\":\"a\",\"type\":\"b\"}"] {
+    for body in [
+        "{nope",
+        "",
+        "\"text\"",
+        "{\"type\":\"a.b\"} more",
+        "{\"type\":\"a\",\"type\":\"b\"}",
+    ] {
         check(&system, &[JSON], body, (400, "invalid", "body")).await;
     }
     check(&system, &[STRUCTURED], "[]", (400, "invalid", "body")).await;
     check(&system, &[BATCH], "{}", (400, "invalid", "body")).await;
-    let deep = format!("{{\"type\":\"a.b\",\"data\":{}{}}}", "[".repeat(200), "]".repeat(200));
+    let deep = format!(
+        "{{\"type\":\"a.b\",\"data\":{}{}}}",
+        "[".repeat(200),
+        "]".repeat(200)
+    );
     let [_, allowed] = check(&system, &[JSON], deep, (400, "invalid", "body")).await;
     assert_eq!(allowed, "at most 102 levels");
 }
@@ -39,13 +53,31 @@ async fn what_is_not_json_is_refused() {
 async fn an_event_needs_a_type_that_can_be_one() {
     let system = open().await;
     check(&system, &[JSON], "{}", (400, "invalid", "type")).await;
-    check(&system, &[JSON], r#"{"type":null}"#, (400, "invalid", "type")).await;
+    check(
+        &system,
+        &[JSON],
+        r#"{"type":null}"#,
+        (400, "invalid", "type"),
+    )
+    .await;
     check(&system, &[JSON], r#"{"type":5}"#, (400, "invalid", "type")).await;
-    let [value, allowed] =
-        check(&system, &[JSON], r#"{"type":"2001"}"#, (400, "invalid", "type")).await;
+    let [value, allowed] = check(
+        &system,
+        &[JSON],
+        r#"{"type":"2001"}"#,
+        (400, "invalid", "type"),
+    )
+    .await;
     assert_eq!(value, "2001");
-    assert!(allowed.contains("at least one that is no digit"), "{allowed}");
-    let headers = [("ce-specversion", "1.0"), ("ce-source", "/s"), ("ce-id", "1")];
+    assert!(
+        allowed.contains("at least one that is no digit"),
+        "{allowed}"
+    );
+    let headers = [
+        ("ce-specversion", "1.0"),
+        ("ce-source", "/s"),
+        ("ce-id", "1"),
+    ];
     check(&system, &headers, "", (400, "invalid", "ce-type")).await;
 }
 
@@ -63,14 +95,44 @@ async fn a_bad_subject_is_refused() {
 async fn more_than_256_kib_of_data_or_4_mib_of_request_is_too_large() {
     let system = open().await;
     let event = |bytes: usize| format!(r#"{{"type":"a.b","data":"{}"}}"#, "x".repeat(bytes - 2));
-    let [value, allowed] =
-        check(&system, &[JSON], event(256 * 1024 + 1), (413, "too_large", "data")).await;
-    assert_eq!([value.as_str(), allowed.as_str()], ["262145 bytes", "at most 262144 bytes"]);
-    let headers = [("content-type", "text/plain"), ("ce-specversion", "1.0"), ("ce-type", "a.b")];
-    check(&system, &headers, vec![b'x'; 256 * 1024 + 1], (413, "too_large", "body")).await;
+    let [value, allowed] = check(
+        &system,
+        &[JSON],
+        event(256 * 1024 + 1),
+        (413, "too_large", "data"),
+    )
+    .await;
+    assert_eq!(
+        [value.as_str(), allowed.as_str()],
+        ["262145 bytes", "at most 262144 bytes"]
+    );
+    let headers = [
+        ("content-type", "text/plain"),
+        ("ce-specversion", "1.0"),
+        ("ce-type", "a.b"),
+    ];
+    check(
+        &system,
+        &headers,
+        vec![b'x'; 256 * 1024 + 1],
+        (413, "too_large", "body"),
+    )
+    .await;
     let headers = [JSON, ("content-length", "4194305")];
-    check(&system, &headers, vec![b' '; 4 * 1024 * 1024 + 1], (413, "too_large", "body")).await;
-    check(&system, &[JSON], vec![b' '; 4 * 1024 * 1024 + 1], (413, "too_large", "body")).await;
+    check(
+        &system,
+        &headers,
+        vec![b' '; 4 * 1024 * 1024 + 1],
+        (413, "too_large", "body"),
+    )
+    .await;
+    check(
+        &system,
+        &[JSON],
+        vec![b' '; 4 * 1024 * 1024 + 1],
+        (413, "too_large", "body"),
+    )
+    .await;
     let many = format!("[{}]", vec![r#"{"type":"a.b"}"#; 1_001].join(","));
     check(&system, &[JSON], many, (413, "too_large", "events")).await;
     check(&system, &[JSON], "[]", (400, "invalid", "events")).await;
@@ -113,32 +175,82 @@ async fn each_field_is_checked_under_the_name_it_was_written_with() {
         (r#""ten_ant":"x""#, "ten_ant"),
         (r#""specversion":"0.3""#, "specversion"),
     ] {
-        let version = if member.contains("specversion") { "" } else { r#""specversion":"1.0","# };
+        let version = if member.contains("specversion") {
+            ""
+        } else {
+            r#""specversion":"1.0","#
+        };
         let body = format!(r#"{{{version}"type":"a.b",{member}}}"#);
         check(&system, &[STRUCTURED], body, (400, "invalid", field)).await;
     }
     let with = |header: (&'static str, &'static str)| {
-        [("content-type", "application/json"), ("ce-specversion", "1.0"), ("ce-type", "a.b"), header]
+        [
+            ("content-type", "application/json"),
+            ("ce-specversion", "1.0"),
+            ("ce-type", "a.b"),
+            header,
+        ]
     };
-    check(&system, &with(("ce-subject", "%FF")), "1", (400, "invalid", "ce-subject")).await;
-    check(&system, &with(("ce-time", "soon")), "1", (400, "invalid", "ce-time")).await;
-    check(&system, &with(("idempotency-key", "")), "1", (400, "invalid", "idempotency-key")).await;
-    check(&system, &with(("ce-tenant", "t")), "{nope", (400, "invalid", "body")).await;
+    check(
+        &system,
+        &with(("ce-subject", "%FF")),
+        "1",
+        (400, "invalid", "ce-subject"),
+    )
+    .await;
+    check(
+        &system,
+        &with(("ce-time", "soon")),
+        "1",
+        (400, "invalid", "ce-time"),
+    )
+    .await;
+    check(
+        &system,
+        &with(("idempotency-key", "")),
+        "1",
+        (400, "invalid", "idempotency-key"),
+    )
+    .await;
+    check(
+        &system,
+        &with(("ce-tenant", "t")),
+        "{nope",
+        (400, "invalid", "body"),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn another_media_type_method_or_path_is_a_problem_too() {
     let system = open().await;
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    let [value, _] =
-        check(&system, &form, "type=a.b", (415, "unsupported_media_type", "content-type")).await;
+    let [value, _] = check(
+        &system,
+        &form,
+        "type=a.b",
+        (415, "unsupported_media_type", "content-type"),
+    )
+    .await;
     assert_eq!(value, "application/x-www-form-urlencoded");
 
-    let get = Request::builder().method(Method::GET).uri(EVENTS).body("".into()).unwrap();
+    let get = Request::builder()
+        .method(Method::GET)
+        .uri(EVENTS)
+        .body("".into())
+        .unwrap();
     let answer = system.send(get).await;
-    assert_eq!((answer.status.as_u16(), answer.problem()[0]), (405, "method_not_allowed"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.problem()[0]),
+        (405, "method_not_allowed")
+    );
     assert_eq!(answer.headers["allow"], "POST");
 
-    let answer = system.post_to("/v1/nowhere", &[JSON], r#"{"type":"a.b"}"#).await;
-    assert_eq!((answer.status.as_u16(), answer.problem()[0]), (404, "not_found"));
+    let answer = system
+        .post_to("/v1/nowhere", &[JSON], r#"{"type":"a.b"}"#)
+        .await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.problem()[0]),
+        (404, "not_found")
+    );
 }

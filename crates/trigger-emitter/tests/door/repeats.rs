@@ -14,8 +14,14 @@ const ORDER: &str = r#"{"type":"order.placed","id":"order-1","source":"/shop"}"#
 #[tokio::test]
 async fn the_same_id_of_the_same_source_is_a_duplicate() {
     let system = open().await;
-    assert_eq!(system.post_json(ORDER).await.body, json!({"id": "order-1", "duplicate": false}));
-    assert_eq!(system.post_json(ORDER).await.body, json!({"id": "order-1", "duplicate": true}));
+    assert_eq!(
+        system.post_json(ORDER).await.body,
+        json!({"id": "order-1", "duplicate": false})
+    );
+    assert_eq!(
+        system.post_json(ORDER).await.body,
+        json!({"id": "order-1", "duplicate": true})
+    );
     let elsewhere = ORDER.replace("/shop", "/other");
     assert_eq!(system.post_json(elsewhere).await.body["duplicate"], false);
     assert_eq!(system.messages_stored(), 2);
@@ -24,23 +30,35 @@ async fn the_same_id_of_the_same_source_is_a_duplicate() {
 #[tokio::test]
 async fn the_same_idempotency_key_gives_the_first_id_again() {
     let system = open().await;
-    let headers = [("content-type", "application/json"), ("idempotency-key", "k1")];
+    let headers = [
+        ("content-type", "application/json"),
+        ("idempotency-key", "k1"),
+    ];
     let first = system.post(&headers, r#"{"type":"a.b"}"#).await.body;
     let again = system.post(&headers, r#"{"type":"a.b"}"#).await.body;
     assert_eq!(again, json!({"id": first["id"], "duplicate": true}));
     let array = r#"[{"type":"a.b"},{"type":"a.b"}]"#;
-    let headers = [("content-type", "application/json"), ("idempotency-key", "k2")];
+    let headers = [
+        ("content-type", "application/json"),
+        ("idempotency-key", "k2"),
+    ];
     let first = system.post(&headers, array).await.body;
     assert_ne!(first["events"][0]["id"], first["events"][1]["id"]);
     let again = system.post(&headers, array).await.body;
-    assert_eq!(again["events"][1], json!({"id": first["events"][1]["id"], "duplicate": true}));
+    assert_eq!(
+        again["events"][1],
+        json!({"id": first["events"][1]["id"], "duplicate": true})
+    );
 }
 
 #[tokio::test]
 async fn events_without_an_id_are_never_duplicates() {
     let system = open().await;
     for _ in 0..2 {
-        assert_eq!(system.post_json(r#"{"type":"a.b"}"#).await.body["duplicate"], false);
+        assert_eq!(
+            system.post_json(r#"{"type":"a.b"}"#).await.body["duplicate"],
+            false
+        );
     }
     assert_eq!(system.messages_stored(), 2);
 }
@@ -62,7 +80,10 @@ async fn the_same_event_twice_in_one_request_is_stored_once() {
 async fn of_many_at_the_same_moment_one_is_the_first() {
     let system = open().await;
     let answers = join_all((0..20).map(|_| system.post_json(ORDER))).await;
-    let firsts = answers.iter().filter(|answer| answer.body["duplicate"] == false).count();
+    let firsts = answers
+        .iter()
+        .filter(|answer| answer.body["duplicate"] == false)
+        .count();
     assert_eq!(firsts, 1);
     assert_eq!(system.take(1).await.len(), 1);
 }
@@ -102,7 +123,10 @@ async fn without_coordination_events_are_accepted_repeats_included() {
     let system = embedded(false, Arc::new(Away)).await;
     for _ in 0..2 {
         let answer = system.post_json(ORDER).await;
-        assert_eq!((answer.status.as_u16(), &answer.body["duplicate"]), (202, &json!(false)));
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["duplicate"]),
+            (202, &json!(false))
+        );
     }
     assert_eq!(system.messages_stored(), 2);
 }

@@ -25,16 +25,39 @@ fn event(event_type: &str, id: &str) -> NewEvent {
 async fn one_event_and_many_are_answered_when_they_are_durable() {
     let system = open().await;
     let mut client = EventServiceClient::new(system.channel().await);
-    let request = EmitEventRequest { event: Some(event("a.b", "")), idempotency_key: "k".into() };
-    let first = client.emit_event(request.clone()).await.unwrap().into_inner().accepted.unwrap();
+    let request = EmitEventRequest {
+        event: Some(event("a.b", "")),
+        idempotency_key: "k".into(),
+    };
+    let first = client
+        .emit_event(request.clone())
+        .await
+        .unwrap()
+        .into_inner()
+        .accepted
+        .unwrap();
     assert!(!first.duplicate);
     assert_eq!(first.id, first.eid);
-    let again = client.emit_event(request).await.unwrap().into_inner().accepted.unwrap();
+    let again = client
+        .emit_event(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .accepted
+        .unwrap();
     assert_eq!((again.duplicate, again.eid), (true, first.eid));
 
     let events = vec![event("a.b", "1"), event("a.b", "2")];
-    let accepted = client.emit_events(EmitEventsRequest { events }).await.unwrap().into_inner();
-    let ids: Vec<_> = accepted.accepted.iter().map(|accepted| accepted.id.as_str()).collect();
+    let accepted = client
+        .emit_events(EmitEventsRequest { events })
+        .await
+        .unwrap()
+        .into_inner();
+    let ids: Vec<_> = accepted
+        .accepted
+        .iter()
+        .map(|accepted| accepted.id.as_str())
+        .collect();
     assert_eq!(ids, ["1", "2"]);
     assert_eq!(system.take(3).await.len(), 3);
 }
@@ -43,11 +66,17 @@ async fn one_event_and_many_are_answered_when_they_are_durable() {
 async fn a_fault_names_the_field_and_keeps_everything_out() {
     let system = open().await;
     let mut client = EventServiceClient::new(system.channel().await);
-    let request = EmitEventRequest { event: Some(event("", "")), idempotency_key: String::new() };
+    let request = EmitEventRequest {
+        event: Some(event("", "")),
+        idempotency_key: String::new(),
+    };
     let fault = Fault::from_status(&client.emit_event(request).await.unwrap_err());
     assert_eq!(fault.field.as_deref(), Some("event.type"));
     let events = vec![event("a.b", "1"), event("17", "2")];
-    let status = client.emit_events(EmitEventsRequest { events }).await.unwrap_err();
+    let status = client
+        .emit_events(EmitEventsRequest { events })
+        .await
+        .unwrap_err();
     let fault = Fault::from_status(&status);
     assert_eq!(fault.field.as_deref(), Some("events[1].type"));
     assert_eq!(fault.value.as_deref(), Some("17"));
@@ -60,23 +89,46 @@ async fn every_event_of_a_stream_is_answered_and_a_bad_one_does_not_end_it() {
     let mut client = EventServiceClient::new(system.channel().await);
     let requests = (0..3_000_u64).map(|sequence| StreamEventsRequest {
         sequence,
-        event: Some(event(if sequence == 7 { "no good" } else { "a.b" }, &sequence.to_string())),
+        event: Some(event(
+            if sequence == 7 { "no good" } else { "a.b" },
+            &sequence.to_string(),
+        )),
         idempotency_key: String::new(),
     });
-    let mut answers =
-        client.stream_events(stream::iter(requests.collect::<Vec<_>>())).await.unwrap().into_inner();
+    let mut answers = client
+        .stream_events(stream::iter(requests.collect::<Vec<_>>()))
+        .await
+        .unwrap()
+        .into_inner();
     let mut outcomes = BTreeMap::new();
     while let Some(answer) = timeout(GENEROUS, answers.message()).await.unwrap().unwrap() {
-        assert!(outcomes.insert(answer.sequence, answer.result.unwrap()).is_none());
+        assert!(
+            outcomes
+                .insert(answer.sequence, answer.result.unwrap())
+                .is_none()
+        );
     }
     assert_eq!(outcomes.len(), 3_000);
-    let Some(Outcome::Refused(refused)) = outcomes.remove(&7) else { panic!("event 7 was taken") };
+    let Some(Outcome::Refused(refused)) = outcomes.remove(&7) else {
+        panic!("event 7 was taken")
+    };
     assert_eq!((refused.code, refused.field.as_str()), (3, "event.type"));
-    assert!(outcomes.values().all(|outcome| matches!(outcome, Outcome::Accepted(_))));
+    assert!(
+        outcomes
+            .values()
+            .all(|outcome| matches!(outcome, Outcome::Accepted(_)))
+    );
 
-    let taken: Vec<u64> =
-        system.take(2_999).await.iter().map(|event| event.id.parse().unwrap()).collect();
-    assert!(taken.is_sorted(), "events of one key are in the order of the stream");
+    let taken: Vec<u64> = system
+        .take(2_999)
+        .await
+        .iter()
+        .map(|event| event.id.parse().unwrap())
+        .collect();
+    assert!(
+        taken.is_sorted(),
+        "events of one key are in the order of the stream"
+    );
 }
 
 #[tokio::test]

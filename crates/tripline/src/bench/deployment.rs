@@ -70,7 +70,9 @@ impl Deployment {
         for child in &self.children {
             let words = child.last_words();
             if !words.is_empty() {
-                failure.message.push_str(&format!("\n{} said last:\n{words}", child.name()));
+                failure
+                    .message
+                    .push_str(&format!("\n{} said last:\n{words}", child.name()));
             }
         }
         failure
@@ -89,9 +91,20 @@ impl Deployment {
 /// the work would cost nothing.
 fn folder() -> Result<TempDir, Failure> {
     let lasting = Path::new("/var/tmp");
-    let parent = if lasting.is_dir() { lasting.to_owned() } else { std::env::temp_dir() };
-    let folder = tempfile::Builder::new().prefix("tripline-bench-").tempdir_in(&parent);
-    folder.map_err(|error| Failure::local(format!("cannot make a folder in {}: {error}", parent.display())))
+    let parent = if lasting.is_dir() {
+        lasting.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
+    let folder = tempfile::Builder::new()
+        .prefix("tripline-bench-")
+        .tempdir_in(&parent);
+    folder.map_err(|error| {
+        Failure::local(format!(
+            "cannot make a folder in {}: {error}",
+            parent.display()
+        ))
+    })
 }
 
 fn own_program() -> Result<PathBuf, Failure> {

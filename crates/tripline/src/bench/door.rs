@@ -41,7 +41,11 @@ impl Door {
     }
 
     /// Sends everything; returns when every event was answered or given up.
-    pub(crate) async fn emit(self, emission: Emission, connection: &Connection) -> Result<(), Failure> {
+    pub(crate) async fn emit(
+        self,
+        emission: Emission,
+        connection: &Connection,
+    ) -> Result<(), Failure> {
         let emission = Arc::new(emission);
         match self {
             Self::Post => post::emit(&emission, connection).await,

@@ -22,7 +22,10 @@ pub(crate) struct TemporaryFunctions {
 
 impl TemporaryFunctions {
     pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
-        Ok(Self { client: connection.functions()?, names: Vec::new() })
+        Ok(Self {
+            client: connection.functions()?,
+            names: Vec::new(),
+        })
     }
 
     /// Makes `bench-RUN-N` for each receiver, called by events of `event_type`.
@@ -60,14 +63,19 @@ impl TemporaryFunctions {
                 let request = DeleteFunctionRequest { name: name.clone() };
                 match self.client.delete_function(request).await {
                     Err(status) if status.code() != Code::NotFound => {
-                        eprintln!("tripline: function {name} is left over: {}", status.message());
+                        eprintln!(
+                            "tripline: function {name} is left over: {}",
+                            status.message()
+                        );
                     }
                     _ => {}
                 }
             }
         };
         if tokio::time::timeout(DELETE_TIMEOUT, delete).await.is_err() {
-            eprintln!("tripline: functions named bench-… are left over: the server does not answer");
+            eprintln!(
+                "tripline: functions named bench-… are left over: the server does not answer"
+            );
         }
     }
 }

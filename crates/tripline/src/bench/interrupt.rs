@@ -22,7 +22,10 @@ impl Interrupt {
             signals.await;
             say.send_replace(true);
         });
-        Ok(Self { seen, _listener: listener })
+        Ok(Self {
+            seen,
+            _listener: listener,
+        })
     }
 
     /// What `work` comes to, unless the person asks to stop before.

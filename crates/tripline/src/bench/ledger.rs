@@ -107,7 +107,9 @@ impl Ledger {
         if self.answer(event, ACCEPTED) {
             self.counts.accepted.fetch_add(1, Ordering::Relaxed);
             let now_us = self.at_us(Instant::now());
-            self.counts.last_accepted_us.fetch_max(now_us, Ordering::Relaxed);
+            self.counts
+                .last_accepted_us
+                .fetch_max(now_us, Ordering::Relaxed);
         }
     }
 
@@ -141,13 +143,23 @@ impl Ledger {
             return;
         }
         let took_us = at_us.saturating_sub(begun.load(Ordering::Relaxed));
-        self.latency().saturating_record(took_us);
-        self.counts.last_arrival_us.fetch_max(at_us, Ordering::Relaxed);
+        let mut latency = self.latency();
+        if latency.record(took_us).is_err() {
+            // Beyond what the histogram can grow to: the largest it knows.
+            latency.saturating_record(took_us);
+        }
+        drop(latency);
+        self.counts
+            .last_arrival_us
+            .fetch_max(at_us, Ordering::Relaxed);
         self.counts.delivered.fetch_add(1, Ordering::Relaxed);
     }
 
     fn event_of(&self, id: &str) -> Option<usize> {
-        id.strip_prefix(self.tag.as_str())?.strip_prefix('-')?.parse().ok()
+        id.strip_prefix(self.tag.as_str())?
+            .strip_prefix('-')?
+            .parse()
+            .ok()
     }
 
     pub(crate) fn accepted(&self) -> usize {
@@ -185,12 +197,19 @@ impl Ledger {
 
     pub(crate) fn tally(&self) -> Tally {
         let answered = |which: u8| {
-            let answers = self.answers.iter().map(|answer| answer.load(Ordering::Relaxed));
+            let answers = self
+                .answers
+                .iter()
+                .map(|answer| answer.load(Ordering::Relaxed));
             answers.filter(|answer| *answer == which).count()
         };
-        let begun = self.begun_us.iter().map(|begun| begun.load(Ordering::Relaxed));
+        let begun = self
+            .begun_us
+            .iter()
+            .map(|begun| begun.load(Ordering::Relaxed));
         let first_us = begun.min().unwrap_or(0);
-        let since_first = |moment: &AtomicU64| moment.load(Ordering::Relaxed).saturating_sub(first_us);
+        let since_first =
+            |moment: &AtomicU64| moment.load(Ordering::Relaxed).saturating_sub(first_us);
         Tally {
             accepted: answered(ACCEPTED),
             refused: answered(REFUSED),
@@ -205,13 +224,14 @@ impl Ledger {
     }
 
     fn latency(&self) -> MutexGuard<'_, Histogram<u64>> {
-        self.latency_us.lock().unwrap_or_else(PoisonError::into_inner)
+        self.latency_us
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Latency {
     fn of(histogram: &Histogram<u64>) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "latencies are far below 2^52 microseconds")]
         let ms = |micros: u64| micros as f64 / 1000.0;
         Self {
             p50_ms: ms(histogram.value_at_quantile(0.50)),
@@ -232,7 +252,10 @@ impl Desk {
     }
 
     pub(crate) fn ledger(&self) -> Option<Arc<Ledger>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -318,7 +341,7 @@ mod tests {
         let ledger = accepted(1_000);
         for event in 0..1_000 {
             // 1 ms to 1,000 ms after the beginning.
-            let at_us = 1_000 + (event as u64 + 1) * 1_000;
+            let at_us = 1_000 + (u64::try_from(event).unwrap() + 1) * 1_000;
             ledger.arrive(0, &format!("run-{event}"), at_us);
         }
         let tally = ledger.tally();
@@ -326,7 +349,11 @@ mod tests {
         assert!(is_near(tally.latency.p50_ms, 500.0), "{:?}", tally.latency);
         assert!(is_near(tally.latency.p95_ms, 950.0), "{:?}", tally.latency);
         assert!(is_near(tally.latency.p99_ms, 990.0), "{:?}", tally.latency);
-        assert!(is_near(tally.latency.max_ms, 1_000.0), "{:?}", tally.latency);
+        assert!(
+            is_near(tally.latency.max_ms, 1_000.0),
+            "{:?}",
+            tally.latency
+        );
         assert_eq!(tally.delivering_us, 1_000_000);
     }
 }

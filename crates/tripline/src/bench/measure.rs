@@ -67,7 +67,9 @@ pub(crate) async fn measure(
     let host = target.receiver_host.as_deref();
     let addresses = run.receivers.addresses();
     let work = async {
-        functions.create(&run.name, &event_type, addresses, host).await?;
+        functions
+            .create(&run.name, &event_type, addresses, host)
+            .await?;
         run.wait_for_first_calls().await?;
         run.warm_up().await?;
         run.measure().await
@@ -92,7 +94,10 @@ impl Run<'_> {
         let mut client = self.target.connection.events()?;
         for event in 0..ledger.events() {
             let message = self.sample.message(ledger.tag(), event);
-            let request = EmitEventRequest { event: Some(message), idempotency_key: String::new() };
+            let request = EmitEventRequest {
+                event: Some(message),
+                idempotency_key: String::new(),
+            };
             client.emit_event(request).await?;
             let until = Instant::now() + FIRST_CALL_INTERVAL;
             while Instant::now() < until {
@@ -122,7 +127,8 @@ impl Run<'_> {
         let ledger = self.ledger("run", self.scenario.events)?;
         let meter = Meter::start(&self.target.processes)?;
         let title = format!("{} {}", self.target.name, self.scenario.title());
-        self.send_and_wait(&ledger, self.scenario.rate, title.trim_start()).await?;
+        self.send_and_wait(&ledger, self.scenario.rate, title.trim_start())
+            .await?;
         if ledger.accepted() == 0 {
             let reason = ledger.first_refusal().unwrap_or("no reason was given");
             return Err(Failure::local(format!("no event was accepted: {reason}")));
@@ -130,7 +136,13 @@ impl Run<'_> {
         wait_until_quiet(&meter).await?;
         let spent = meter.finish()?;
         let first_refusal = ledger.first_refusal().map(str::to_owned);
-        Ok(Report::new(&self.target.name, self.scenario, &ledger.tally(), spent, first_refusal))
+        Ok(Report::new(
+            &self.target.name,
+            self.scenario,
+            &ledger.tally(),
+            spent,
+            first_refusal,
+        ))
     }
 
     fn ledger(&self, phase: &str, events: usize) -> Result<Arc<Ledger>, Failure> {

@@ -99,23 +99,38 @@ pub(crate) struct Bench {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Servers for --spawn full")]
 pub(crate) struct Servers {
-    /// `RabbitMQ`, an empty virtual host
-    #[arg(long, value_name = "URL", env = "TRIPLINE_TEST_AMQP_URL", hide_env_values = true)]
+    /// RabbitMQ, an empty virtual host
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TRIPLINE_TEST_AMQP_URL",
+        hide_env_values = true
+    )]
     pub(crate) amqp_url: Option<String>,
 
-    /// `PostgreSQL`, an empty database
-    #[arg(long, value_name = "URL", env = "TRIPLINE_TEST_POSTGRES_URL", hide_env_values = true)]
+    /// PostgreSQL, an empty database
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TRIPLINE_TEST_POSTGRES_URL",
+        hide_env_values = true
+    )]
     pub(crate) postgres_url: Option<String>,
 
     /// Redis
-    #[arg(long, value_name = "URL", env = "TRIPLINE_TEST_REDIS_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TRIPLINE_TEST_REDIS_URL",
+        hide_env_values = true
+    )]
     pub(crate) redis_url: Option<String>,
 
-    /// Process of `RabbitMQ`, if it is on this machine
+    /// Process of RabbitMQ, if it is on this machine
     #[arg(long, value_name = "PID", env = "TRIPLINE_TEST_RABBITMQ_PID")]
     pub(crate) rabbitmq_pid: Option<u32>,
 
-    /// Process of `PostgreSQL`, if it is on this machine
+    /// Process of PostgreSQL, if it is on this machine
     #[arg(long, value_name = "PID", env = "TRIPLINE_TEST_POSTGRES_PID")]
     pub(crate) postgres_pid: Option<u32>,
 
@@ -127,7 +142,10 @@ pub(crate) struct Servers {
 impl Bench {
     /// What one run does.
     pub(crate) fn scenario(&self) -> Result<Scenario, Failure> {
-        let deliveries = self.events.max(self.warmup_events).saturating_mul(self.functions);
+        let deliveries = self
+            .events
+            .max(self.warmup_events)
+            .saturating_mul(self.functions);
         if deliveries > DELIVERIES_MAX {
             return Err(Failure::usage(format!(
                 "--events times --functions is {deliveries}; at most {DELIVERIES_MAX} can be kept count of"
@@ -148,18 +166,21 @@ impl Bench {
     /// What the runs of the suite do, one after the other.
     pub(crate) fn suite(&self) -> Result<Vec<Scenario>, Failure> {
         let one_to_one = self.scenario()?;
-        let stream = Scenario { door: Door::Stream, ..one_to_one.clone() };
+        let stream = Scenario {
+            door: Door::Stream,
+            ..one_to_one
+        };
         // Fewer events, so that a run takes about as long as the others.
         let fan_out = Scenario {
             functions: 10,
             events: (self.events / 4).max(1),
             warmup_events: self.warmup_events / 4,
-            ..one_to_one.clone()
+            ..one_to_one
         };
         let quiet = Scenario {
             rate: Some(QUIET_RATE),
             events: self.events.min(300 * QUIET_SECONDS),
-            ..one_to_one.clone()
+            ..one_to_one
         };
         Ok(vec![one_to_one, stream, fan_out, quiet])
     }

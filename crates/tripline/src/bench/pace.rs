@@ -21,7 +21,10 @@ pub(crate) struct Turn {
 #[derive(Debug)]
 pub(crate) enum Pace {
     /// Closed loop: the door's answers decide.
-    Saturating { next: AtomicUsize, ledger: Arc<Ledger> },
+    Saturating {
+        next: AtomicUsize,
+        ledger: Arc<Ledger>,
+    },
     /// Open loop: the timetable decides. An event that finds every sender busy waits, and its
     /// waiting counts.
     Timetable(Mutex<mpsc::Receiver<Turn>>),
@@ -31,7 +34,10 @@ impl Pace {
     pub(crate) fn new(rate: Option<f64>, ledger: &Arc<Ledger>) -> Result<Self, Failure> {
         let ledger = Arc::clone(ledger);
         let Some(rate) = rate else {
-            return Ok(Self::Saturating { next: AtomicUsize::new(0), ledger });
+            return Ok(Self::Saturating {
+                next: AtomicUsize::new(0),
+                ledger,
+            });
         };
         let (due, turns) = mpsc::channel(ledger.events().max(1));
         // A thread, because the runtime's timers are a millisecond coarse.
@@ -79,7 +85,13 @@ fn keep_timetable(ledger: &Ledger, rate: f64, due: &mpsc::Sender<Turn>) {
             }
             thread::park_timeout(left);
         }
-        if due.blocking_send(Turn { event, at_us: ledger.at_us(at) }).is_err() {
+        if due
+            .blocking_send(Turn {
+                event,
+                at_us: ledger.at_us(at),
+            })
+            .is_err()
+        {
             // Nobody sends any more.
             return;
         }
@@ -87,7 +99,6 @@ fn keep_timetable(ledger: &Ledger, rate: f64, due: &mpsc::Sender<Turn>) {
 }
 
 fn due_after(event: usize, rate: f64) -> Duration {
-    #[expect(clippy::cast_precision_loss, reason = "numbers of events are far below 2^52")]
     let seconds = event as f64 / rate;
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
@@ -124,6 +135,9 @@ mod tests {
         assert_eq!(between.len(), 19);
         // One microsecond either way is rounding: the times are those of the timetable, however
         // late the thread woke.
-        assert!(between.iter().all(|between| (499..=501).contains(between)), "{between:?}");
+        assert!(
+            between.iter().all(|between| (499..=501).contains(between)),
+            "{between:?}"
+        );
     }
 }

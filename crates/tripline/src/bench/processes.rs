@@ -29,7 +29,10 @@ impl FromStr for NamedProcess {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=').map(|(name, pid)| (name, pid.parse())) {
-            Some((name, Ok(pid))) if !name.is_empty() => Ok(Self { name: name.to_owned(), pid }),
+            Some((name, Ok(pid))) if !name.is_empty() => Ok(Self {
+                name: name.to_owned(),
+                pid,
+            }),
             _ => Err("NAME=PID is needed, such as redis=4711".to_owned()),
         }
     }
@@ -57,7 +60,10 @@ struct Processes(HashMap<u32, Stat>);
 
 impl Processes {
     fn read() -> Self {
-        let folders = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+        let folders = fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok);
         let stat = |folder: fs::DirEntry| {
             let pid = folder.file_name().to_str()?.parse().ok()?;
             let text = fs::read_to_string(folder.path().join("stat")).ok()?;
@@ -71,7 +77,10 @@ impl Processes {
         let mut tree = vec![root];
         let mut seen = 0;
         while let Some(&parent) = tree.get(seen) {
-            let children = self.0.iter().filter(|(pid, stat)| stat.parent == parent && **pid != parent);
+            let children = self
+                .0
+                .iter()
+                .filter(|(pid, stat)| stat.parent == parent && **pid != parent);
             tree.extend(children.map(|(pid, _)| *pid));
             seen += 1;
         }
@@ -83,13 +92,22 @@ impl Processes {
     fn cpu(&self, root: u32) -> Option<Duration> {
         self.0.get(&root)?;
         let tree = self.tree(root);
-        let ticks: u64 = tree.iter().filter_map(|pid| self.0.get(pid)).map(|stat| stat.ticks).sum();
+        let ticks: u64 = tree
+            .iter()
+            .filter_map(|pid| self.0.get(pid))
+            .map(|stat| stat.ticks)
+            .sum();
         Some(TICK * u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 
     fn memory_bytes(&self, root: u32) -> u64 {
-        let read = |pid: u32| fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"));
-        Memory::of_all(self.tree(root).into_iter().filter_map(|pid| Memory::parse(&read(pid).ok()?)))
+        let read =
+            |pid: u32| fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"));
+        Memory::of_all(
+            self.tree(root)
+                .into_iter()
+                .filter_map(|pid| Memory::parse(&read(pid).ok()?)),
+        )
     }
 }
 
@@ -97,7 +115,13 @@ impl Stat {
     fn parse(text: &str) -> Option<Self> {
         // The program's name, in parentheses, may itself have spaces and parentheses.
         let (_, fields) = text.rsplit_once(')')?;
-        let field = |number: usize| fields.split_ascii_whitespace().nth(number)?.parse::<u64>().ok();
+        let field = |number: usize| {
+            fields
+                .split_ascii_whitespace()
+                .nth(number)?
+                .parse::<u64>()
+                .ok()
+        };
         // As proc(5) counts them, from the third field on: ppid, utime, stime, cutime, cstime.
         let ticks = [11, 12, 13, 14].map(field);
         Some(Self {
@@ -155,7 +179,12 @@ impl Meter {
             .name("meter".to_owned())
             .spawn(move || watch_memory(&watched, &told))
             .map_err(|error| Failure::local(format!("cannot start a thread: {error}")))?;
-        Ok(Self { processes: processes.to_vec(), before, stop, watcher: Some(watcher) })
+        Ok(Self {
+            processes: processes.to_vec(),
+            before,
+            stop,
+            watcher: Some(watcher),
+        })
     }
 
     /// CPU time of all processes since the start.
@@ -167,7 +196,12 @@ impl Meter {
     pub(crate) fn finish(mut self) -> Result<Vec<Spent>, Failure> {
         let after = cpu_of(&self.processes)?;
         let peaks = self.stop().unwrap_or_default();
-        let spent = self.processes.iter().zip(&self.before).zip(after).zip(peaks);
+        let spent = self
+            .processes
+            .iter()
+            .zip(&self.before)
+            .zip(after)
+            .zip(peaks);
         let spent = spent.map(|(((process, before), after), memory_peak_bytes)| Spent {
             name: process.name.clone(),
             cpu: after.saturating_sub(*before),
@@ -196,7 +230,12 @@ fn cpu_of(processes: &[NamedProcess]) -> Result<Vec<Duration>, Failure> {
     }
     let all = Processes::read();
     let cpu = |process: &NamedProcess| {
-        let gone = || Failure::local(format!("there is no process {} ({})", process.pid, process.name));
+        let gone = || {
+            Failure::local(format!(
+                "there is no process {} ({})",
+                process.pid, process.name
+            ))
+        };
         all.cpu(process.pid).ok_or_else(gone)
     };
     processes.iter().map(cpu).collect()
@@ -226,8 +265,15 @@ mod tests {
 
     #[test]
     fn a_program_may_be_called_anything() {
-        let text = "4711 (a (very) odd) name) S 42 4711 4711 0 -1 4194560 10 20 0 0 7 5 3 2 20 0 9 0";
-        assert_eq!(Stat::parse(text), Some(Stat { parent: 42, ticks: 17 }));
+        let text =
+            "4711 (a (very) odd) name) S 42 4711 4711 0 -1 4194560 10 20 0 0 7 5 3 2 20 0 9 0";
+        assert_eq!(
+            Stat::parse(text),
+            Some(Stat {
+                parent: 42,
+                ticks: 17
+            })
+        );
         assert_eq!(Stat::parse("4711 (short) S 42 1 1"), None);
         assert_eq!(Stat::parse(""), None);
     }
@@ -262,7 +308,10 @@ mod tests {
 
     #[test]
     fn work_of_this_process_is_seen() {
-        let own = NamedProcess { name: "own".to_owned(), pid: std::process::id() };
+        let own = NamedProcess {
+            name: "own".to_owned(),
+            pid: std::process::id(),
+        };
         let meter = Meter::start(std::slice::from_ref(&own)).unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
         let mut sum = 0_u64;
@@ -279,14 +328,20 @@ mod tests {
     #[test]
     fn a_process_that_is_not_there_is_named() {
         // Beyond the largest number Linux gives out.
-        let gone = NamedProcess { name: "redis".to_owned(), pid: 4_200_000 };
+        let gone = NamedProcess {
+            name: "redis".to_owned(),
+            pid: 4_200_000,
+        };
         let failure = Meter::start(&[gone]).unwrap_err();
         assert_eq!(failure.message, "there is no process 4200000 (redis)");
     }
 
     #[test]
     fn names_and_numbers_are_told_apart() {
-        let redis = NamedProcess { name: "redis".to_owned(), pid: 4711 };
+        let redis = NamedProcess {
+            name: "redis".to_owned(),
+            pid: 4711,
+        };
         assert_eq!("redis=4711".parse(), Ok(redis));
         for wrong in ["redis", "=4711", "redis=", "redis=x", "redis=-1"] {
             assert!(wrong.parse::<NamedProcess>().is_err(), "{wrong}");

@@ -36,14 +36,22 @@ impl Progress {
             bar.set_prefix(what.clone());
             Shown::Bar(bar)
         } else {
-            Shown::Lines { last: Instant::now() }
+            Shown::Lines {
+                last: Instant::now(),
+            }
         };
-        Self { what, deliveries, shown }
+        Self {
+            what,
+            deliveries,
+            shown,
+        }
     }
 
     pub(crate) fn show(&mut self, ledger: &Ledger) {
         match &mut self.shown {
-            Shown::Bar(bar) => bar.set_position(u64::try_from(ledger.delivered()).unwrap_or(u64::MAX)),
+            Shown::Bar(bar) => {
+                bar.set_position(u64::try_from(ledger.delivered()).unwrap_or(u64::MAX))
+            }
             Shown::Lines { last } if last.elapsed() >= LINE_INTERVAL => {
                 let (accepted, delivered) = (ledger.accepted(), ledger.delivered());
                 let (what, deliveries) = (&self.what, self.deliveries);

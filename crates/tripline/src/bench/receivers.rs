@@ -37,22 +37,38 @@ pub(crate) struct Receivers {
 
 impl Receivers {
     pub(crate) fn start(on: IpAddr, functions: usize) -> Result<Self, Failure> {
-        let cannot = |error: std::io::Error| Failure::local(format!("cannot receive calls on {on}: {error}"));
+        let cannot = |error: std::io::Error| {
+            Failure::local(format!("cannot receive calls on {on}: {error}"))
+        };
         let bind = |_| {
             let listener = BoundListener::bind((on, 0))?;
             listener.set_nonblocking(true)?;
             Ok(listener)
         };
-        let listeners: Vec<_> = (0..functions).map(bind).collect::<Result<_, _>>().map_err(cannot)?;
+        let listeners: Vec<_> = (0..functions)
+            .map(bind)
+            .collect::<Result<_, _>>()
+            .map_err(cannot)?;
         let addresses = listeners.iter().map(BoundListener::local_addr);
         let addresses = addresses.collect::<Result<_, _>>().map_err(cannot)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(cannot)?;
         let desk = Arc::<Desk>::default();
         let (stop, stopped) = oneshot::channel();
         let at_desk = Arc::clone(&desk);
         let run = move || runtime.block_on(receive(listeners, &at_desk, stopped));
-        let thread = thread::Builder::new().name("receivers".to_owned()).spawn(run).map_err(cannot)?;
-        Ok(Self { addresses, desk, stop: Some(stop), thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name("receivers".to_owned())
+            .spawn(run)
+            .map_err(cannot)?;
+        Ok(Self {
+            addresses,
+            desk,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// One for each function.
@@ -116,12 +132,19 @@ async fn answer(stream: TcpStream, function: usize, desk: Arc<Desk>) {
         }
     });
     // A connection that breaks off is the sender's to report.
-    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+    drop(
+        http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .await,
+    );
 }
 
 fn note_arrival(request: &Request<Incoming>, function: usize, desk: &Desk) {
     let now = Instant::now();
-    let id = request.headers().get(ID_HEADER).and_then(|id| id.to_str().ok());
+    let id = request
+        .headers()
+        .get(ID_HEADER)
+        .and_then(|id| id.to_str().ok());
     if let (Some(id), Some(ledger)) = (id, desk.ledger()) {
         ledger.arrive(function, id, ledger.at_us(now));
     }

@@ -96,15 +96,28 @@ impl Report {
 
     pub(crate) fn print(&self, output: Output) -> Result<(), Failure> {
         let figures = self.figures();
-        let mut fields = vec![("run", format!("{} {}", self.target, self.scenario).trim().to_owned())];
-        fields.extend(figures.iter().map(|figure| (figure.name.as_str(), figure.text())));
+        let mut fields = vec![(
+            "run",
+            format!("{} {}", self.target, self.scenario)
+                .trim()
+                .to_owned(),
+        )];
+        fields.extend(
+            figures
+                .iter()
+                .map(|figure| (figure.name.as_str(), figure.text())),
+        );
         let refusal = self.first_refusal.clone().unwrap_or_default();
         fields.push(("first refusal", refusal));
         output::one(output, self, &fields)
     }
 
     fn figures(&self) -> Vec<Figure> {
-        let figure = |name: &str, value: f64, decimals| Figure { name: name.to_owned(), value, decimals };
+        let figure = |name: &str, value: f64, decimals| Figure {
+            name: name.to_owned(),
+            value,
+            decimals,
+        };
         let mut figures = vec![
             figure("accepted/s", self.accepted_per_second, 0),
             figure("delivered/s", self.delivered_per_second, 0),
@@ -117,12 +130,19 @@ impl Report {
             figures.push(figure("CPU µs/delivery", cpu, 1));
         }
         for process in &self.processes {
-            figures.push(figure(&format!("  {}", process.name), process.cpu_us_per_delivery, 1));
+            figures.push(figure(
+                &format!("  {}", process.name),
+                process.cpu_us_per_delivery,
+                1,
+            ));
         }
         for process in &self.processes {
-            #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
             let mebibytes = process.memory_peak_bytes as f64 / 1024.0 / 1024.0;
-            figures.push(figure(&format!("peak memory MiB {}", process.name), mebibytes, 0));
+            figures.push(figure(
+                &format!("peak memory MiB {}", process.name),
+                mebibytes,
+                0,
+            ));
         }
         let counts = [
             ("accepted", self.accepted),
@@ -155,11 +175,17 @@ pub(crate) fn print_comparison(output: Output, reports: &[Report]) -> Result<(),
 fn comparison(reports: &[Report]) -> Table {
     let targets = distinct(reports.iter().map(|report| report.target.as_str()));
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     for scenario in distinct(reports.iter().map(|report| report.scenario.as_str())) {
         let run = |target: &&str| {
             let is_it = |report: &&Report| report.scenario == scenario && report.target == *target;
-            reports.iter().find(is_it).map(Report::figures).unwrap_or_default()
+            reports
+                .iter()
+                .find(is_it)
+                .map(Report::figures)
+                .unwrap_or_default()
         };
         let runs: Vec<_> = targets.iter().map(run).collect();
         if table.row_count() > 0 {
@@ -167,7 +193,9 @@ fn comparison(reports: &[Report]) -> Table {
         }
         table.add_row(heading(scenario, &targets));
         for name in distinct(runs.iter().flatten().map(|figure| figure.name.as_str())) {
-            let figures = runs.iter().map(|run| run.iter().find(|figure| figure.name == name));
+            let figures = runs
+                .iter()
+                .map(|run| run.iter().find(|figure| figure.name == name));
             table.add_row(cells(name, &figures.collect::<Vec<_>>()));
         }
     }
@@ -188,7 +216,11 @@ fn heading(scenario: &str, targets: &[&str]) -> Vec<String> {
 
 fn cells(name: &str, figures: &[Option<&Figure>]) -> Vec<String> {
     let mut cells = vec![name.to_owned()];
-    cells.extend(figures.iter().map(|figure| figure.map(Figure::text).unwrap_or_default()));
+    cells.extend(
+        figures
+            .iter()
+            .map(|figure| figure.map(Figure::text).unwrap_or_default()),
+    );
     if let [Some(first), Some(second)] = figures
         && first.value > 0.0
     {
@@ -213,7 +245,6 @@ fn per_second(count: usize, micros: u64) -> f64 {
     to_float(count) / seconds
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 fn to_float(count: usize) -> f64 {
     count as f64
 }
@@ -255,16 +286,28 @@ mod tests {
         let rounded = |value: f64| format!("{value:.3}");
         assert_eq!(rounded(report.accepted_per_second), "2000.000");
         assert_eq!(rounded(report.delivered_per_second), "10000.000");
-        assert_eq!(report.cpu_us_per_delivery.map(rounded).as_deref(), Some("25.000"));
+        assert_eq!(
+            report.cpu_us_per_delivery.map(rounded).as_deref(),
+            Some("25.000")
+        );
     }
 
     #[test]
     fn runs_of_a_scenario_stand_beside_each_other() {
-        let reports = [report("embedded", 1, 100), report("embedded", 10, 100), report("full", 1, 150)];
+        let reports = [
+            report("embedded", 1, 100),
+            report("embedded", 10, 100),
+            report("full", 1, 150),
+        ];
         let text = comparison(&reports).trim_fmt();
         let line = |start: &str| {
-            let line = text.lines().find(|line| line.trim_start().starts_with(start));
-            line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+            let line = text
+                .lines()
+                .find(|line| line.trim_start().starts_with(start));
+            line.unwrap_or_default()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         assert_eq!(line("1:1 POST"), "1:1 POST embedded full full/embedded");
         assert_eq!(line("CPU"), "CPU µs/delivery 100.0 150.0 1.50");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::door::Door;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Scenario {
     pub(crate) events: usize,
     pub(crate) warmup_events: usize,

@@ -9,7 +9,8 @@ pub(super) async fn run(options: Bench, connection: &Connection) -> Result<(), F
     let interrupt = Interrupt::listen()?;
     let reports = match (options.suite, options.spawn) {
         (true, only) => {
-            let backings = only.map_or_else(|| vec![Backing::Embedded, Backing::Full], |only| vec![only]);
+            let backings =
+                only.map_or_else(|| vec![Backing::Embedded, Backing::Full], |only| vec![only]);
             let reports = run_suite(&options, &backings, connection, &interrupt).await?;
             print_comparison(connection.output, &reports)?;
             reports
@@ -17,7 +18,9 @@ pub(super) async fn run(options: Bench, connection: &Connection) -> Result<(), F
         (false, Some(backing)) => {
             let scenarios = [options.scenario()?];
             let reports = run_on(backing, &options, &scenarios, connection, &interrupt).await?;
-            reports.iter().try_for_each(|report| report.print(connection.output))?;
+            reports
+                .iter()
+                .try_for_each(|report| report.print(connection.output))?;
             reports
         }
         (false, None) => {
@@ -85,6 +88,8 @@ fn judge(reports: &[Report]) -> Result<(), Failure> {
     let lost: usize = reports.iter().map(|report| report.lost).sum();
     match lost {
         0 => Ok(()),
-        lost => Err(Failure::local(format!("{lost} deliveries that were owed did not arrive"))),
+        lost => Err(Failure::local(format!(
+            "{lost} deliveries that were owed did not arrive"
+        ))),
     }
 }

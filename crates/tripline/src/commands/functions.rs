@@ -87,7 +87,8 @@ pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(
                 format: format.unwrap_or_default(),
                 on,
                 subject: subject.unwrap_or_default(),
-                retry: Some(retry_policy(&retry)),
+                // Without a trigger there is nothing it could belong to.
+                retry: Some(retry_policy(&retry)).filter(|retry| *retry != Default::default()),
             };
             create(request, connection).await
         }

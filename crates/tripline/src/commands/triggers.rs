@@ -43,7 +43,7 @@ impl From<functions::Trigger> for ShownTrigger {
             updated_at: show_time(trigger.updated_at.as_ref()),
             name: trigger.name,
             function: trigger.function,
-            enabled: trigger.enabled,
+            enabled: trigger.enabled.unwrap_or(true),
             on: trigger.on,
             subject: trigger.subject,
             prefix: trigger.prefix,
@@ -161,7 +161,7 @@ pub(crate) async fn run(command: Triggers, connection: &Connection) -> Result<()
         } => {
             let mut trigger = with_conditions(name, conditions);
             trigger.function = function;
-            trigger.enabled = !disabled;
+            trigger.enabled = Some(!disabled);
             trigger.retry = Some(retry_policy(&retry));
             let request = functions::CreateTriggerRequest {
                 trigger: Some(trigger),
@@ -198,7 +198,7 @@ pub(crate) async fn run(command: Triggers, connection: &Connection) -> Result<()
             }
             let mut trigger = with_conditions(name, conditions);
             trigger.function = function.unwrap_or_default();
-            trigger.enabled = enabled.unwrap_or_default();
+            trigger.enabled = enabled;
             trigger.retry = Some(retry_policy(&retry));
             let request = functions::UpdateTriggerRequest {
                 trigger: Some(trigger),

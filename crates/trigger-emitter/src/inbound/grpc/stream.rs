@@ -108,5 +108,8 @@ fn refused(sequence: u64, fault: Fault) -> wire::StreamEventsResponse {
         message: fault.to_string(),
         field: fault.field.unwrap_or_default(),
     };
-    wire::StreamEventsResponse { sequence, result: Some(Outcome::Refused(refused)) }
+    wire::StreamEventsResponse {
+        sequence,
+        result: Some(Outcome::Refused(refused)),
+    }
 }

@@ -33,7 +33,12 @@ pub(super) fn set(
         "depth" => {
             draft.depth = value.parse().map_err(|_no_number| {
                 let allowed = "a whole number from 0";
-                Fault::invalid(dialect.name(Field::Depth), &value, "is not such a number", allowed)
+                Fault::invalid(
+                    dialect.name(Field::Depth),
+                    &value,
+                    "is not such a number",
+                    allowed,
+                )
             })?;
             return Ok(());
         }
@@ -50,7 +55,12 @@ pub(super) fn set(
 /// When the time is not written as RFC 3339 says.
 pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, Fault> {
     text.parse().map_err(|_unreadable| {
-        Fault::invalid(field, text, "is not a time", "RFC 3339, such as 2026-11-22T01:15:31.123Z")
+        Fault::invalid(
+            field,
+            text,
+            "is not a time",
+            "RFC 3339, such as 2026-11-22T01:15:31.123Z",
+        )
     })
 }
 

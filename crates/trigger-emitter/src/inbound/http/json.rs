@@ -19,7 +19,10 @@ pub(super) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
     pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
+        self.0
+            .iter()
+            .find(|(member, _)| member == name)
+            .map(|(_, value)| *value)
     }
 
     /// Members that have a value: `null` says that there is none.
@@ -131,7 +134,12 @@ pub(super) fn string(name: &str, value: &RawValue) -> Result<String, Fault> {
 /// A member that has to be a whole number that is not negative.
 pub(super) fn number(name: &str, value: &RawValue) -> Result<u32, Fault> {
     serde_json::from_str(value.get()).map_err(|_other| {
-        Fault::invalid(name, value.get(), "is not such a number", "a whole number from 0")
+        Fault::invalid(
+            name,
+            value.get(),
+            "is not such a number",
+            "a whole number from 0",
+        )
     })
 }
 
@@ -155,10 +163,16 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said_with_its_place() {
         for (bad, words) in [
-            ("{nope", "the body is not JSON: key must be a string at line 1 column 2"),
+            (
+                "{nope",
+                "the body is not JSON: key must be a string at line 1 column 2",
+            ),
             ("", "the body is not JSON: EOF while parsing"),
             ("[1]", "the body is not as expected: invalid type"),
-            (r#"{"a":1,"a":2}"#, "the body is not as expected: the member \"a\" is there twice"),
+            (
+                r#"{"a":1,"a":2}"#,
+                "the body is not as expected: the member \"a\" is there twice",
+            ),
         ] {
             let fault = object(bad.as_bytes()).unwrap_err();
             assert!(fault.message.starts_with(words), "{bad}: {}", fault.message);
@@ -167,7 +181,11 @@ mod tests {
         object(b"{\"a\":\"\xff\"}").unwrap_err();
         let deep = "[".repeat(DOCUMENT_DEPTH_MAX + 1);
         let fault = object(deep.as_bytes()).unwrap_err();
-        assert!(fault.message.contains("nested too deeply"), "{}", fault.message);
+        assert!(
+            fault.message.contains("nested too deeply"),
+            "{}",
+            fault.message
+        );
     }
 
     #[test]

@@ -25,7 +25,12 @@ pub(super) fn mode(headers: &HeaderMap) -> Result<Mode, Fault> {
         Some(value) => value.to_str().unwrap_or("not ASCII"),
         None => "",
     };
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     match essence.as_str() {
         "application/cloudevents+json" => Ok(Mode::Structured),
         "application/cloudevents-batch+json" => Ok(Mode::Batch),
@@ -45,7 +50,12 @@ fn has_attributes(headers: &HeaderMap) -> bool {
 }
 
 fn refused(content_type: &str) -> Fault {
-    Fault::invalid("content-type", content_type, "the media type is not understood", ALLOWED)
+    Fault::invalid(
+        "content-type",
+        content_type,
+        "the media type is not understood",
+        ALLOWED,
+    )
 }
 
 #[cfg(test)]
@@ -53,29 +63,42 @@ mod tests {
     use super::*;
 
     fn check(headers: &[(&'static str, &str)]) -> Option<Mode> {
-        let headers = headers.iter().map(|(name, value)| {
-            (http::HeaderName::from_static(name), value.parse().unwrap())
-        });
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
         mode(&headers.collect()).ok()
     }
 
     #[test]
     fn the_media_type_decides_and_attributes_in_headers_mean_binary() {
         let of = |content_type| check(&[("content-type", content_type)]);
-        assert_eq!(of("application/cloudevents+json; charset=utf-8"), Some(Mode::Structured));
+        assert_eq!(
+            of("application/cloudevents+json; charset=utf-8"),
+            Some(Mode::Structured)
+        );
         assert_eq!(of("Application/CloudEvents-Batch+JSON"), Some(Mode::Batch));
         assert_eq!(of("application/json"), Some(Mode::Plain));
         assert_eq!(check(&[]), Some(Mode::Plain));
         assert_eq!(
-            check(&[("content-type", "application/json"), ("ce-specversion", "1.0")]),
+            check(&[
+                ("content-type", "application/json"),
+                ("ce-specversion", "1.0")
+            ]),
             Some(Mode::Binary)
         );
         assert_eq!(check(&[("ce-type", "x")]), Some(Mode::Binary));
-        for bad in ["text/plain", "application/x-www-form-urlencoded", "application/cloudevents"] {
+        for bad in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/cloudevents",
+        ] {
             assert_eq!(of(bad), None, "{bad}");
         }
         assert_eq!(
-            check(&[("content-type", "application/cloudevents+avro"), ("ce-type", "x")]),
+            check(&[
+                ("content-type", "application/cloudevents+avro"),
+                ("ce-type", "x")
+            ]),
             None
         );
     }

@@ -57,7 +57,12 @@ pub(super) fn read(members: &Members<'_>, body: &Bytes) -> Result<Draft, Fault> 
             // The key and the path decide the project; what a body says of it is not heard.
             "project" => continue,
             other => {
-                return Err(Fault::invalid(other, "", "is not a member of an event", ALLOWED));
+                return Err(Fault::invalid(
+                    other,
+                    "",
+                    "is not a member of an event",
+                    ALLOWED,
+                ));
             }
         };
         *slot = Some(string(name, value)?);

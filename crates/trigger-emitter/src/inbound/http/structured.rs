@@ -15,10 +15,16 @@ const SPEC_VERSION: &str = "specversion";
 const DATA: &str = "data";
 const DATA_BASE64: &str = "data_base64";
 
+/// The media type of what is only known to be bytes.
+pub(super) const BYTES: &str = "application/octet-stream";
+
 /// # Errors
 /// When a member has another type than its name asks for.
 pub(super) fn read(members: &Members<'_>, body: &Bytes) -> Result<Draft, Fault> {
-    let version = members.get(SPEC_VERSION).map(|value| string(SPEC_VERSION, value)).transpose()?;
+    let version = members
+        .get(SPEC_VERSION)
+        .map(|value| string(SPEC_VERSION, value))
+        .transpose()?;
     check_version(SPEC_VERSION, version.as_deref())?;
     let mut draft = Draft::default();
     let (mut data, mut encoded) = (None, None);
@@ -65,6 +71,10 @@ pub(super) fn set_data(
                 Fault::invalid(DATA_BASE64, &text, "is not base64", "base64 with padding")
             })?;
             draft.data = bytes.into();
+            // Whoever encodes bytes and names no type does not mean JSON.
+            draft
+                .data_content_type
+                .get_or_insert_with(|| BYTES.to_owned());
         }
     }
     Ok(())
@@ -77,8 +87,17 @@ fn attribute(name: &str, value: &RawValue) -> Result<String, Fault> {
         Some(b'"') => string(name, value),
         Some(b't' | b'f' | b'-' | b'0'..=b'9') if !is_text(name) => Ok(written.to_owned()),
         _ => {
-            let allowed = if is_text(name) { "a string" } else { "a string, number or boolean" };
-            Err(Fault::invalid(name, written, "cannot be an attribute's value", allowed))
+            let allowed = if is_text(name) {
+                "a string"
+            } else {
+                "a string, number or boolean"
+            };
+            Err(Fault::invalid(
+                name,
+                written,
+                "cannot be an attribute's value",
+                allowed,
+            ))
         }
     }
 }

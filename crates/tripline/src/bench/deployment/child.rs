@@ -44,7 +44,8 @@ impl Child {
         variables: &[(String, String)],
         folder: &Path,
     ) -> Result<Self, Failure> {
-        let cannot = |error: std::io::Error| Failure::local(format!("cannot start {name}: {error}"));
+        let cannot =
+            |error: std::io::Error| Failure::local(format!("cannot start {name}: {error}"));
         let log = folder.join(format!("{name}.log"));
         let written = File::create(&log).map_err(cannot)?;
         let process = Command::new(own_program()?)
@@ -67,7 +68,10 @@ impl Child {
 
     pub(super) fn process(&self) -> Option<NamedProcess> {
         let pid = self.process.id()?;
-        Some(NamedProcess { name: self.name.to_owned(), pid })
+        Some(NamedProcess {
+            name: self.name.to_owned(),
+            pid,
+        })
     }
 
     /// Waits until it says that it is ready.
@@ -80,7 +84,11 @@ impl Child {
             }
             let request = Request::get(format!("http://{at}/readyz")).body(Empty::new());
             let request = request.map_err(|error| Failure::local(format!("{at}: {error}")))?;
-            if client.request(request).await.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+            if client
+                .request(request)
+                .await
+                .is_ok_and(|answer| answer.status() == StatusCode::OK)
+            {
                 return Ok(());
             }
             sleep(READY_INTERVAL).await;
@@ -113,14 +121,17 @@ impl Child {
     pub(super) fn ask_to_stop(&self) {
         let pid = self.process.id().and_then(|pid| i32::try_from(pid).ok());
         if let Some(pid) = pid.and_then(Pid::from_raw) {
-            // One that ended already needs no asking.
-            drop(kill_process(pid, Signal::TERM));
+            // Refused only when it has ended already.
+            let _gone = kill_process(pid, Signal::TERM);
         }
     }
 
     pub(super) async fn wait_or_kill(&mut self) {
         if timeout(STOP_TIMEOUT, self.process.wait()).await.is_err() {
-            eprintln!("tripline: {} did not stop in {STOP_TIMEOUT:?} and is killed", self.name);
+            eprintln!(
+                "tripline: {} did not stop in {STOP_TIMEOUT:?} and is killed",
+                self.name
+            );
             // Dropping it does the same, should this fail.
             drop(self.process.kill().await);
         }

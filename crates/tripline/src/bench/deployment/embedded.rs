@@ -10,7 +10,15 @@ pub(super) async fn start(output: Output) -> Result<Deployment, Failure> {
     let address = free_address()?;
     let (data, listen) = (folder.path().join("data"), address.to_string());
     let data = data.display().to_string();
-    let arguments = ["up", "--data-dir", &data, "--listen", &listen, "--log", "warn"];
+    let arguments = [
+        "up",
+        "--data-dir",
+        &data,
+        "--listen",
+        &listen,
+        "--log",
+        "warn",
+    ];
     let mut child = Child::start("tripline", &arguments, &[], folder.path())?;
     child.ready(address).await?;
     Ok(Deployment {

@@ -1,4 +1,4 @@
-//! The four services, one process each, on `RabbitMQ`, `PostgreSQL` and Redis that others started.
+//! The four services, one process each, on RabbitMQ, PostgreSQL and Redis that others started.
 
 use std::net::SocketAddr;
 
@@ -10,20 +10,35 @@ use super::{Deployment, connection_to, folder, free_address, url};
 use crate::command_line::Output;
 use crate::failure::Failure;
 
-const SERVICES: [&str; 4] = ["trigger-emitter", "function-handler", "delivery-worker", "log-service"];
+const SERVICES: [&str; 4] = [
+    "trigger-emitter",
+    "function-handler",
+    "delivery-worker",
+    "log-service",
+];
 
 pub(super) async fn start(servers: &Servers, output: Output) -> Result<Deployment, Failure> {
     let folder = folder()?;
-    let addresses = [free_address()?, free_address()?, free_address()?, free_address()?];
+    let addresses = [
+        free_address()?,
+        free_address()?,
+        free_address()?,
+        free_address()?,
+    ];
     let [emitter, handler, worker, logs] = addresses;
     let mut variables = settings(servers, handler)?;
     variables.extend(SERVICES.iter().zip(addresses).map(|(service, address)| {
         let section = service.replace('-', "_").to_uppercase();
         variable(&format!("{section}__LISTEN"), &address.to_string())
     }));
-    Child::start("migrate", &["migrate"], &variables, folder.path())?.succeed().await?;
+    Child::start("migrate", &["migrate"], &variables, folder.path())?
+        .succeed()
+        .await?;
     let start = |service| Child::start(service, &["serve", service], &variables, folder.path());
-    let mut children = SERVICES.into_iter().map(start).collect::<Result<Vec<_>, _>>()?;
+    let mut children = SERVICES
+        .into_iter()
+        .map(start)
+        .collect::<Result<Vec<_>, _>>()?;
     for (child, address) in children.iter_mut().zip(addresses) {
         child.ready(address).await?;
     }
@@ -31,27 +46,43 @@ pub(super) async fn start(servers: &Servers, output: Output) -> Result<Deploymen
     connection.functions_server = Some(url(handler)?);
     connection.worker = Some(url(worker)?);
     connection.logs_server = Some(url(logs)?);
-    Ok(Deployment { children, connection, servers: processes(servers), _folder: folder })
+    Ok(Deployment {
+        children,
+        connection,
+        servers: processes(servers),
+        _folder: folder,
+    })
 }
 
 /// The settings of all services; each reads its own part.
 fn settings(servers: &Servers, handler: SocketAddr) -> Result<Vec<(String, String)>, Failure> {
     let needed = |value: &Option<String>, option: &str| {
         value.clone().ok_or_else(|| {
-            Failure::usage(format!("--spawn full needs {option}; `make bench` starts the servers"))
+            Failure::usage(format!(
+                "--spawn full needs {option}; `make bench` starts the servers"
+            ))
         })
     };
     // 64 hexadecimal digits: it seals secrets that nobody will need.
     let key: String = (0..8).map(|_| random_name()).collect();
     Ok([
         ("BROKER__URL", needed(&servers.amqp_url, "--amqp-url")?),
-        ("STORAGE__URL", needed(&servers.postgres_url, "--postgres-url")?),
+        (
+            "STORAGE__URL",
+            needed(&servers.postgres_url, "--postgres-url")?,
+        ),
         ("STORAGE__ENCRYPTION_KEY", key),
-        ("COORDINATION__URL", needed(&servers.redis_url, "--redis-url")?),
+        (
+            "COORDINATION__URL",
+            needed(&servers.redis_url, "--redis-url")?,
+        ),
         ("ACCESS__KEYS_REQUIRED", "false".to_owned()),
         ("REGISTRY__SERVER", format!("http://{handler}")),
         ("REGISTRY__TOKEN", random_name()),
-        ("DELIVERY_WORKER__EGRESS__ALLOW", r#"["127.0.0.0/8", "::1"]"#.to_owned()),
+        (
+            "DELIVERY_WORKER__EGRESS__ALLOW",
+            r#"["127.0.0.0/8", "::1"]"#.to_owned(),
+        ),
         ("TELEMETRY__LOG_FILTER", "warn".to_owned()),
     ]
     .map(|(name, value)| variable(name, &value))
@@ -68,6 +99,13 @@ fn processes(servers: &Servers) -> Vec<NamedProcess> {
         ("postgresql", servers.postgres_pid),
         ("redis", servers.redis_pid),
     ];
-    let known = pids.into_iter().filter_map(|(name, pid)| Some((name, pid?)));
-    known.map(|(name, pid)| NamedProcess { name: name.to_owned(), pid }).collect()
+    let known = pids
+        .into_iter()
+        .filter_map(|(name, pid)| Some((name, pid?)));
+    known
+        .map(|(name, pid)| NamedProcess {
+            name: name.to_owned(),
+            pid,
+        })
+        .collect()
 }

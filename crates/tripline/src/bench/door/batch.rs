@@ -38,7 +38,9 @@ pub(super) async fn emit(emission: &Arc<Emission>, connection: &Connection) -> R
                     ledger.begin(turn.event, turn.at_us);
                     emission.sample.message(ledger.tag(), turn.event)
                 });
-                let request = EmitEventsRequest { events: events.collect() };
+                let request = EmitEventsRequest {
+                    events: events.collect(),
+                };
                 match timeout(ANSWER_TIMEOUT, client.emit_events(request)).await {
                     Ok(Ok(_accepted)) => turns.iter().for_each(|turn| ledger.accept(turn.event)),
                     Ok(Err(status)) => note_failure(ledger, &turns, &Failure::from(status)),

@@ -37,14 +37,20 @@ pub(super) async fn emit(emission: &Arc<Emission>, connection: &Connection) -> R
     connector.enforce_http(false);
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
         .with_native_roots()
-        .map_err(|error| Failure::local(format!("the system's certificates cannot be read: {error}")))?
+        .map_err(|error| {
+            Failure::local(format!("the system's certificates cannot be read: {error}"))
+        })?
         .https_or_http()
         .enable_http1()
         .wrap_connector(connector);
     send_all(emission, &envelope, connector).await
 }
 
-async fn send_all<C>(emission: &Arc<Emission>, envelope: &Arc<Envelope>, connector: C) -> Result<(), Failure>
+async fn send_all<C>(
+    emission: &Arc<Emission>,
+    envelope: &Arc<Envelope>,
+    connector: C,
+) -> Result<(), Failure>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
@@ -52,7 +58,8 @@ where
         .pool_max_idle_per_host(emission.concurrency)
         .build::<_, Full<Bytes>>(connector);
     senders(emission, || {
-        let (emission, envelope, client) = (Arc::clone(emission), Arc::clone(envelope), client.clone());
+        let (emission, envelope, client) =
+            (Arc::clone(emission), Arc::clone(envelope), client.clone());
         async move {
             while let Some(turn) = emission.pace.next().await {
                 emission.ledger.begin(turn.event, turn.at_us);
@@ -62,7 +69,9 @@ where
                     Ok(Ok(None)) => emission.ledger.accept(turn.event),
                     Ok(Ok(Some(refusal))) => emission.ledger.refuse(turn.event, || refusal),
                     Ok(Err(error)) => emission.ledger.give_up(|| describe(&error)),
-                    Err(_elapsed) => emission.ledger.give_up(|| format!("no answer in {ANSWER_TIMEOUT:?}")),
+                    Err(_elapsed) => emission
+                        .ledger
+                        .give_up(|| format!("no answer in {ANSWER_TIMEOUT:?}")),
                 }
             }
         }
@@ -81,12 +90,17 @@ where
     let response = client.request(request).await?;
     let status = response.status();
     // Read to the end, or the connection cannot be used again.
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+        .collect()
+        .await;
     if status == StatusCode::ACCEPTED {
         return Ok(None);
     }
     let body = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
-    Ok(Some(format!("{status}: {}", body.unwrap_or_default().trim())))
+    Ok(Some(format!(
+        "{status}: {}",
+        body.unwrap_or_default().trim()
+    )))
 }
 
 fn describe(error: &hyper_util::client::legacy::Error) -> String {
@@ -98,8 +112,13 @@ impl Envelope {
     fn new(connection: &Connection) -> Result<Self, Failure> {
         let server = connection.emitter.as_ref().unwrap_or(&connection.server);
         let project = connection.project.as_deref().unwrap_or("default");
-        let uri = format!("{}/v1/projects/{project}/events", server.as_str().trim_end_matches('/'));
-        let uri = uri.parse().map_err(|error| Failure::usage(format!("{uri} is not a URL: {error}")))?;
+        let uri = format!(
+            "{}/v1/projects/{project}/events",
+            server.as_str().trim_end_matches('/')
+        );
+        let uri = uri
+            .parse()
+            .map_err(|error| Failure::usage(format!("{uri} is not a URL: {error}")))?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(key) = &connection.api_key {

@@ -80,7 +80,9 @@ async fn hear(
         match answer.result {
             Some(Answer::Accepted(_)) => emission.ledger.accept(event),
             Some(Answer::Refused(refused)) => emission.ledger.refuse(event, || refused.message),
-            None => emission.ledger.refuse(event, || "an answer without a result".to_owned()),
+            None => emission
+                .ledger
+                .refuse(event, || "an answer without a result".to_owned()),
         }
     }
 }

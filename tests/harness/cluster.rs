@@ -68,8 +68,14 @@ pub struct Options {
     pub shape: Shape,
     /// A broker of the test's own; a virtual host of the shared one where there is none.
     pub broker_url: Option<String>,
+    /// A database of the test's own; one on the shared server where there is none.
+    pub database_url: Option<String>,
+    /// A Redis of the test's own; a part of the shared one where there is none.
+    pub redis_url: Option<String>,
     /// What may be called although it is not public.
     pub egress_allow: Vec<String>,
+    /// Where spans are sent.
+    pub collector_url: Option<String>,
 }
 
 impl Default for Options {
@@ -77,7 +83,10 @@ impl Default for Options {
         Self {
             shape: Shape::Replicas(1),
             broker_url: None,
+            database_url: None,
+            redis_url: None,
             egress_allow: vec!["127.0.0.1".to_owned()],
+            collector_url: None,
         }
     }
 }
@@ -91,10 +100,39 @@ pub struct Cluster {
     environment: Vec<(String, String)>,
     /// The key with all scopes that `tripline migrate` printed.
     pub api_key: String,
-    pub database: TestDatabase,
-    pub vhost: Option<TestVhost>,
-    pub redis: TestRedis,
+    pub database_url: String,
+    _ground: Ground,
     folder: TempDir,
+}
+
+/// Its parts of the shared servers, given back when dropped.
+#[derive(Debug, Default)]
+struct Ground {
+    database: Option<TestDatabase>,
+    vhost: Option<TestVhost>,
+    redis: Option<TestRedis>,
+}
+
+impl Ground {
+    /// Takes parts of the shared servers where the test brings none of its own.
+    async fn of(options: &Options) -> Self {
+        let mut ground = Self::default();
+        if options.database_url.is_none() {
+            ground.database = Some(testkit::postgres().await);
+        }
+        if options.broker_url.is_none() {
+            ground.vhost = Some(testkit::rabbitmq_vhost().await);
+        }
+        if options.redis_url.is_none() {
+            ground.redis = Some(testkit::redis());
+        }
+        ground
+    }
+}
+
+/// The test's own, or else the shared one's.
+fn either(own: Option<&String>, shared: Option<String>) -> String {
+    own.cloned().or(shared).expect("a server to stand on")
 }
 
 impl Cluster {
@@ -111,21 +149,18 @@ impl Cluster {
 
     /// Migrates, starts every process, and waits until all are ready.
     pub async fn start_with(options: Options) -> Self {
-        let database = testkit::postgres().await;
-        let redis = testkit::redis();
-        let vhost = match &options.broker_url {
-            Some(_) => None,
-            None => Some(testkit::rabbitmq_vhost().await),
-        };
-        let broker_url = options
-            .broker_url
-            .clone()
-            .or_else(|| vhost.as_ref().map(TestVhost::url));
+        let ground = Ground::of(&options).await;
+        let own = options.broker_url.as_ref();
+        let broker_url = either(own, ground.vhost.as_ref().map(TestVhost::url));
+        let own = options.database_url.as_ref();
+        let database_url = either(own, ground.database.as_ref().map(TestDatabase::url));
+        let own = options.redis_url.as_ref();
+        let redis_url = either(own, ground.redis.as_ref().map(TestRedis::url));
         let mut environment = variables(&[
-            ("TRIPLINE__BROKER__URL", &broker_url.expect("a broker")),
-            ("TRIPLINE__STORAGE__URL", &database.url()),
+            ("TRIPLINE__BROKER__URL", &broker_url),
+            ("TRIPLINE__STORAGE__URL", &database_url),
             ("TRIPLINE__STORAGE__ENCRYPTION_KEY", &"5a".repeat(32)),
-            ("TRIPLINE__COORDINATION__URL", &redis.url()),
+            ("TRIPLINE__COORDINATION__URL", &redis_url),
             ("TRIPLINE__ACCESS__OPERATOR_TOKEN", Self::OPERATOR_TOKEN),
             ("TRIPLINE__REGISTRY__TOKEN", "internal-token-for-tests"),
             // A list is written as in the file.
@@ -136,6 +171,9 @@ impl Cluster {
         ]);
         for role in [&Role::SERVICES[..], &[Role::All]].concat() {
             environment.push((role.variable("GRACE_PERIOD"), GRACE_PERIOD.to_owned()));
+        }
+        if let Some(url) = options.collector_url {
+            environment.push(("TRIPLINE__TELEMETRY__OTLP_ENDPOINT".to_owned(), url));
         }
         let migrated = command::run(&["migrate".into()], &environment, None)
             .await
@@ -148,9 +186,8 @@ impl Cluster {
             ports: ports(options.shape),
             environment,
             api_key: migrated.stdout.trim().to_owned(),
-            database,
-            vhost,
-            redis,
+            database_url,
+            _ground: ground,
             folder: folder.expect("a folder of its own"),
         };
         for (role, index) in cluster.members() {

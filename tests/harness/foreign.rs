@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote: Python's, from PyPI, in an environment under `target`.
+//! Clients that nobody here wrote: Python's, from `PyPI`, in an environment under `target`.
 
 use std::path::Path;
 use std::time::Duration;

@@ -7,15 +7,14 @@
 //!
 //! **Invariant:** nothing here reaches into a process; a test sees what a user could see.
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::missing_panics_doc,
     reason = "a broken set-up should stop its test with a message that says what to do"
 )]
 
 mod client;
 mod cluster;
+mod collector;
 mod command;
 mod embedded;
 mod foreign;
@@ -25,6 +24,7 @@ mod process;
 
 pub use client::{Client, Servers};
 pub use cluster::{Cluster, Options, Role, Shape, serve_with_settings};
+pub use collector::Collector;
 pub use command::{Outcome, Running};
 pub use embedded::Embedded;
 pub use foreign::run_foreign;

@@ -92,21 +92,36 @@ async fn migrate_shows_the_first_key_once() {
     cluster.client().run(&["functions", "list"]).await.done();
 }
 
-#[tokio::test]
-async fn projects_do_not_see_each_other() {
-    let cluster = all_in_one().await;
+/// Two projects; each client has a key of its own, and names its own project in paths.
+async fn two_projects(cluster: &Cluster) -> (Client, Client) {
     let first = cluster.client();
     let operator = first.with_key(Cluster::OPERATOR_TOKEN);
-    assert_eq!(
-        first.run(&["projects", "create", "acme"]).await.code,
-        4,
-        "not with a key"
-    );
     let created = operator
         .run(&["projects", "create", "acme"])
         .await
         .done()
         .object();
+    let mut second = first.with_key(created["key"].as_str().unwrap());
+    second.project = "acme".to_owned();
+    eventually(SOON, "the new project's key is known", async || {
+        (second.run(&["functions", "list"]).await.code == 0).then_some(())
+    })
+    .await;
+    (first, second)
+}
+
+#[tokio::test]
+async fn projects_are_made_and_listed_by_the_operator_alone() {
+    let cluster = all_in_one().await;
+    let client = cluster.client();
+    for words in [&["projects", "create", "other"][..], &["projects", "list"]] {
+        assert!(
+            client.run(words).await.refused(4).contains("operator"),
+            "{words:?}"
+        );
+    }
+    two_projects(&cluster).await;
+    let operator = client.with_key(Cluster::OPERATOR_TOKEN);
     assert!(
         operator
             .run(&["projects", "create", "acme"])
@@ -114,14 +129,19 @@ async fn projects_do_not_see_each_other() {
             .refused(6)
             .contains("acme")
     );
-    let names = operator.run(&["projects", "list"]).await.done().objects();
-    assert_eq!(names.len(), 2, "{names:?}");
-    let mut second = first.with_key(created["key"].as_str().unwrap());
-    eventually(SOON, "the new project's key is known", async || {
-        (second.run(&["functions", "list"]).await.code == 0).then_some(())
-    })
-    .await;
+    let projects = operator.run(&["projects", "list"]).await.done().objects();
+    let mut names: Vec<_> = projects
+        .iter()
+        .map(|project| project["name"].clone())
+        .collect();
+    names.sort_by_key(ToString::to_string);
+    assert_eq!(names, ["acme", "default"]);
+}
 
+#[tokio::test]
+async fn projects_do_not_see_each_other() {
+    let cluster = all_in_one().await;
+    let (first, second) = two_projects(&cluster).await;
     let receiver = Receiver::start().await;
     for (client, path) in [(&first, "/first"), (&second, "/second")] {
         client
@@ -146,46 +166,52 @@ async fn projects_do_not_see_each_other() {
         .await
         .done();
     first.run(&["functions", "get", "same-name"]).await.done();
+    assert_eq!(receiver.count(), 1);
+}
 
-    // The path names the project; the key decides.
-    second.project = "acme".to_owned();
-    assert_eq!(
-        second
-            .post_event(&json!({"type": "order.paid"}))
-            .await
-            .status,
-        202
-    );
+#[tokio::test]
+async fn a_path_that_names_another_project_is_refused_as_if_it_did_not_exist() {
+    let cluster = all_in_one().await;
+    let (first, second) = two_projects(&cluster).await;
+    let event = json!({"type": "order.paid"});
     for stranger in [first.in_project("acme"), second.in_project("default")] {
-        let answer = stranger.post_event(&json!({"type": "order.paid"})).await;
+        let answer = stranger.post_event(&event).await;
         assert_eq!(answer.status, 404, "{}", answer.text());
-        let unknown = stranger
-            .in_project("nobody")
-            .post_event(&json!({"type": "a.b"}))
-            .await;
-        let detail = |answer: &harness::Answer| {
-            answer.json()["detail"]
-                .as_str()
-                .unwrap()
-                .replace("acme", "?")
-                .replace("default", "?")
-        };
+        let detail = answer.json()["detail"]
+            .as_str()
+            .unwrap()
+            .replace(&stranger.project, "?");
+        let unknown = stranger.in_project("nobody").post_event(&event).await;
+        let unknown = unknown.json()["detail"]
+            .as_str()
+            .unwrap()
+            .replace("nobody", "?");
         assert_eq!(
-            detail(&answer),
-            detail(&unknown).replace("nobody", "?"),
-            "as if it did not exist"
+            detail, unknown,
+            "no difference between not mine and not there"
         );
         stranger.run(&["functions", "list"]).await.refused(5);
     }
-    let forged = json!({"type": "order.paid", "data": {"project": "default"}, "extensions": {"project": "default"}});
-    assert_eq!(second.post_event(&forged).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_body_never_decides_the_project() {
+    let cluster = all_in_one().await;
+    let (first, second) = two_projects(&cluster).await;
+    let forged = json!({
+        "type": "order.paid",
+        "data": {"project": "default"},
+        "source": "/projects/default",
+        "extensions": {"project": "default"},
+    });
+    let answer = second.post_event(&forged).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
     second
-        .logs_when(&[], "both events of the second project", |lines| {
-            lines.len() == 2
+        .logs_when(&[], "the event of the second project", |lines| {
+            lines.len() == 1
         })
         .await;
-    assert_eq!(first.logs(&[]).await.len(), 1);
-    assert_eq!(receiver.count(), 1);
+    assert_eq!(first.logs(&[]).await.len(), 0);
 }
 
 #[tokio::test]

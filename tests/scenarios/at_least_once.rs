@@ -104,7 +104,9 @@ fn refuse_some_at_first(receiver: &Receiver, ledger: &Ledger) -> Arc<AtomicUsize
     let (ledger, refused) = (ledger.clone(), Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&refused);
     receiver.answer_by(move |request| {
-        if request.header("x-attempt") == Some("1") && number(request) % REFUSED_ONE_IN == 0 {
+        if request.header("x-attempt") == Some("1")
+            && number(request).is_multiple_of(REFUSED_ONE_IN)
+        {
             counter.fetch_add(1, Ordering::Relaxed);
             return Answer::status(503);
         }
@@ -154,15 +156,15 @@ async fn everything_arrives(ledger: &Ledger) {
                 .then_some(())
         }),
     );
-    if arrived.await.is_err() {
-        let missing = ledger.missing();
-        let few = missing.get(..missing.len().min(20)).unwrap_or_default();
-        panic!(
-            "{} of {} never arrived: {few:?}",
-            missing.len(),
-            ledger.accepted_count()
-        );
-    }
+    let in_time = arrived.await.is_ok();
+    let missing = ledger.missing();
+    let few = missing.get(..missing.len().min(20)).unwrap_or_default();
+    let accepted = ledger.accepted_count();
+    assert!(
+        in_time,
+        "{} of {accepted} never arrived: {few:?}",
+        missing.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,12 +30,16 @@ async fn nothing_else_was_stored(client: &Client) {
     assert_eq!(lines[0]["function"], Value::Null);
 }
 
+/// What a case is about, its content type, body, expected status, and field at fault.
+type Case<'a> = (&'a str, (&'a str, &'a str), &'a str, u16, Option<&'a str>);
+
 #[tokio::test]
 async fn bad_events_by_http_are_problems_that_name_field_value_and_what_is_allowed() {
     let system = Embedded::start().await;
     let client = system.client();
     let too_large = json!({"type": "a.b", "data": too_much()}).to_string();
-    let cases: [(&str, (&str, &str), &str, u16, Option<&str>); 11] = [
+    let old_version = r#"{"specversion":"0.3","id":"1","source":"/a","type":"a.b"}"#;
+    let cases: [Case<'_>; 11] = [
         ("not JSON", JSON, "{", 400, None),
         ("not an object", JSON, "7", 400, None),
         ("no type", JSON, r#"{"data":1}"#, 400, Some("type")),
@@ -70,9 +74,9 @@ async fn bad_events_by_http_are_problems_that_name_field_value_and_what_is_allow
         ),
         ("too much data", JSON, &too_large, 413, Some("data")),
         (
-            "another version",
+            "an old version",
             STRUCTURED,
-            r#"{"specversion":"0.3","id":"1","source":"/a","type":"a.b"}"#,
+            old_version,
             400,
             Some("specversion"),
         ),
@@ -84,34 +88,46 @@ async fn bad_events_by_http_are_problems_that_name_field_value_and_what_is_allow
             None,
         ),
     ];
-    for (what, content_type, body, status, field) in cases {
-        let answer = client.post_raw(&[content_type], body.to_owned()).await;
-        assert_eq!(answer.status.as_u16(), status, "{what}: {}", answer.text());
-        assert_eq!(
-            answer.headers["content-type"], "application/problem+json",
-            "{what}"
-        );
-        let problem = answer.json();
-        assert!(
-            problem["detail"]
-                .as_str()
-                .is_some_and(|text| text.len() > 5),
-            "{what}: {problem}"
-        );
-        assert!(problem["code"].is_string(), "{what}: {problem}");
-        if let Some(field) = field {
-            assert_eq!(problem["field"], field, "{what}: {problem}");
-            assert!(problem["allowed"].is_string(), "{what}: {problem}");
-        }
+    for case in cases {
+        is_a_clear_problem(&client, case).await;
     }
     let elsewhere = client
         .in_project("nobody")
         .post_event(&json!({"type": "a.b"}))
         .await;
     assert_eq!(elsewhere.status, 404, "{}", elsewhere.text());
+    nothing_else_was_stored(&client).await;
+}
+
+async fn is_a_clear_problem(client: &Client, case: Case<'_>) {
+    let (what, content_type, body, status, field) = case;
+    let answer = client.post_raw(&[content_type], body.to_owned()).await;
+    assert_eq!(answer.status.as_u16(), status, "{what}: {}", answer.text());
+    assert_eq!(
+        answer.headers["content-type"], "application/problem+json",
+        "{what}"
+    );
+    let problem = answer.json();
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|text| text.len() > 5),
+        "{what}: {problem}"
+    );
+    assert!(problem["code"].is_string(), "{what}: {problem}");
+    if let Some(field) = field {
+        assert_eq!(problem["field"], field, "{what}: {problem}");
+        assert!(problem["allowed"].is_string(), "{what}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn one_bad_event_refuses_the_whole_batch_and_is_named_by_its_place() {
+    let system = Embedded::start().await;
+    let client = system.client();
     let batch = json!([{"type": "a.b"}, {"type": "2001"}]).to_string();
     let answer = client.post_raw(&[JSON], batch).await;
-    assert_eq!(answer.status, 400, "all or nothing: {}", answer.text());
+    assert_eq!(answer.status, 400, "{}", answer.text());
     assert!(
         answer.json()["field"].as_str().unwrap().contains('1'),
         "{}",

@@ -67,96 +67,80 @@ async fn triggers_come_change_and_go_on_all_replicas_within_a_second() {
     let client = cluster.client();
     let receiver = Receiver::start().await;
     client
-        .run(&[
-            "functions",
-            "create",
-            "live",
-            "--url",
-            &receiver.url("/first"),
-        ])
-        .await
-        .done();
-
-    let create = [
-        "triggers",
-        "create",
-        "watching",
-        "--function",
-        "live",
-        "--on",
-        "live.*",
+        .create_function("live", &receiver.url("/"), &[])
+        .await;
+    let update = ["triggers", "update", "watching"];
+    let steps: [(&str, Vec<&str>, &str); 6] = [
+        (
+            "created",
+            vec![
+                "triggers",
+                "create",
+                "watching",
+                "--function",
+                "live",
+                "--on",
+                "live.*",
+            ],
+            "watching",
+        ),
+        (
+            "switched off",
+            [&update[..], &["--enabled", "false"]].concat(),
+            "nobody",
+        ),
+        (
+            "switched on again",
+            [&update[..], &["--enabled", "true"]].concat(),
+            "watching",
+        ),
+        (
+            "asks for others",
+            [&update[..], &["--on", "other.*"]].concat(),
+            "nobody",
+        ),
+        (
+            "asks for it again",
+            [&update[..], &["--on", "live.test"]].concat(),
+            "watching",
+        ),
+        ("deleted", vec!["triggers", "delete", "watching"], "nobody"),
     ];
-    client.run(&create).await.done();
-    let late = emit_from_a_second_on(&client).await;
-    assert_eq!(
-        called_for(&client, &late).await,
-        only("watching"),
-        "created"
-    );
+    for (what, words, called) in steps {
+        client.run(&words).await.done();
+        let late = emit_from_a_second_on(&client).await;
+        assert_eq!(called_for(&client, &late).await, only(called), "{what}");
+    }
+}
 
+#[tokio::test]
+async fn a_functions_new_address_is_called_within_a_second_by_every_worker() {
+    let cluster = Cluster::start(2).await;
+    let client = cluster.client();
+    let receiver = Receiver::start().await;
+    client
+        .create_function("moving", &receiver.url("/first"), &["--on", "live.test"])
+        .await;
     client
         .run(&[
             "functions",
             "update",
-            "live",
+            "moving",
             "--url",
             &receiver.url("/second"),
         ])
         .await
         .done();
-    receiver.wait_for(late.len(), SOON).await;
     let late = emit_from_a_second_on(&client).await;
-    assert_eq!(called_for(&client, &late).await, only("watching"));
-    let last = receiver.requests();
-    let is_new = |id: &str| {
-        last.iter()
-            .any(|request| request.json()["id"] == id && request.path == "/second")
-    };
-    assert!(
-        late.iter().all(|id| is_new(id)),
-        "the function's new address"
-    );
-
-    client
-        .run(&["triggers", "update", "watching", "--enabled", "false"])
-        .await
-        .done();
-    let late = emit_from_a_second_on(&client).await;
-    assert_eq!(
-        called_for(&client, &late).await,
-        only("nobody"),
-        "switched off"
-    );
-
-    client
-        .run(&["triggers", "update", "watching", "--enabled", "true"])
-        .await
-        .done();
-    let late = emit_from_a_second_on(&client).await;
-    assert_eq!(
-        called_for(&client, &late).await,
-        only("watching"),
-        "switched on again"
-    );
-
-    client
-        .run(&["triggers", "update", "watching", "--on", "other.*"])
-        .await
-        .done();
-    let late = emit_from_a_second_on(&client).await;
-    assert_eq!(
-        called_for(&client, &late).await,
-        only("nobody"),
-        "asks for something else"
-    );
-
-    client
-        .run(&["triggers", "update", "watching", "--on", "live.test"])
-        .await
-        .done();
-    client.run(&["triggers", "delete", "watching"]).await.done();
-    let late = emit_from_a_second_on(&client).await;
-    assert_eq!(called_for(&client, &late).await, only("nobody"), "deleted");
+    assert_eq!(called_for(&client, &late).await, only("moving"));
+    for request in receiver.requests() {
+        let id = request.json()["id"].as_str().unwrap().to_owned();
+        assert!(
+            request.path == "/second" || !late.contains(&id),
+            "{id} went to {}",
+            request.path
+        );
+    }
 }
 
 #[tokio::test]

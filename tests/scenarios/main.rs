@@ -12,6 +12,8 @@ mod foreign_clients;
 mod formats;
 mod four_services;
 mod live_changes;
+mod outages;
 mod quick_start;
 mod retries;
 mod secrets_and_egress;
+mod traces;

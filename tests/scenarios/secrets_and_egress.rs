@@ -67,7 +67,32 @@ async fn no_secret_is_in_clear_in_database_broker_logs_or_answers() {
         ("the operator's token", Cluster::OPERATOR_TOKEN.to_owned()),
     ]);
 
-    // One call that succeeds, one that is tried again; then what still waits in the queues.
+    let first = some_calls_and_some_that_wait(&mut cluster, &receiver).await;
+    let kept = all_the_broker_keeps(broker.folder(), &["record-event", "queued-event"]).await;
+    secrets.absent_from("the broker", &kept);
+
+    cluster.restart(Role::LogService, 0).await;
+    let shown = client.run(&["logs", "get", &first]).await.done().stdout;
+    assert!(shown.contains("first-event"));
+    secrets.absent_from("tripline logs get", shown.as_bytes());
+    for words in [
+        &["functions", "list"][..],
+        &["functions", "get", "keeper"],
+        &["keys", "list"],
+    ] {
+        let shown = client.run(words).await.done().stdout;
+        secrets.absent_from(&words.join(" "), shown.as_bytes());
+    }
+    secrets.absent_from("the database", &dump(&cluster.database_url));
+    for (role, index) in cluster.members() {
+        secrets.absent_from(role.as_str(), cluster.output(role, index).as_bytes());
+    }
+}
+
+/// One call succeeds and one is tried again; then one leaves records that nobody takes, and one a
+/// delivery that nobody takes. Gives the id of the first event.
+async fn some_calls_and_some_that_wait(cluster: &mut Cluster, receiver: &Receiver) -> String {
+    let client = cluster.client();
     receiver.answer_sequence([200, 500, 200]);
     let first = client
         .emit("secret.test", &["--data", r#"{"marker":"first-event"}"#])
@@ -89,29 +114,7 @@ async fn no_secret_is_in_clear_in_database_broker_logs_or_answers() {
     client
         .emit("secret.test", &["--data", r#"{"marker":"queued-event"}"#])
         .await;
-    let kept = all_the_broker_keeps(broker.folder(), &["record-event", "queued-event"]).await;
-    secrets.absent_from("the broker", &kept);
-
-    cluster.restart(Role::LogService, 0).await;
-    let shown = client
-        .run(&["logs", "get", first["eid"].as_str().unwrap()])
-        .await
-        .done()
-        .stdout;
-    assert!(shown.contains("first-event"));
-    secrets.absent_from("tripline logs get", shown.as_bytes());
-    for words in [
-        &["functions", "list"][..],
-        &["functions", "get", "keeper"],
-        &["keys", "list"],
-    ] {
-        let shown = client.run(words).await.done().stdout;
-        secrets.absent_from(&words.join(" "), shown.as_bytes());
-    }
-    secrets.absent_from("the database", &dump(&cluster.database.url()));
-    for (role, index) in cluster.members() {
-        secrets.absent_from(role.as_str(), cluster.output(role, index).as_bytes());
-    }
+    first["eid"].as_str().unwrap().to_owned()
 }
 
 /// Everything in the broker's files, its log among it, as soon as every marker is there.

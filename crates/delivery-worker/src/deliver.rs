@@ -16,7 +16,7 @@ use tracing::{Instrument as _, Span, info_span};
 
 use crate::compose::{Call, compose, shown_headers, unsent};
 use crate::metrics;
-use crate::outbound::endpoint_client::EndpointClient;
+use crate::outbound::endpoint_client::{EndpointClient, EndpointResponse};
 
 /// A delivery may be decided by a revision this worker has not heard of yet: it waits this long.
 const REVISION_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -85,19 +85,7 @@ impl Deliverer {
             traceparent: Some(&traceparent),
             now: started_at,
         };
-        let (response, headers, request_bytes) = match compose(&call) {
-            Ok(request) => {
-                let headers = shown_headers(&request);
-                let bytes = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
-                (self.client.send(request).await, headers, bytes)
-            }
-            Err(outcome) => (unsent(outcome), Vec::new(), 0),
-        };
-        metrics::attempted(&response);
-        let span = Span::current();
-        if let Some(status) = response.status {
-            span.record("http.response.status_code", status);
-        }
+        let (response, headers, request_bytes) = self.send(&call).await;
         let ended_at = started_at
             .saturating_add(response.duration)
             .unwrap_or(started_at);
@@ -109,9 +97,7 @@ impl Deliverer {
             random(),
         );
         let (error_class, error) = failure(&response.outcome);
-        if let Some(class) = error_class {
-            span.record("error.type", class.as_str());
-        }
+        observe(&response, error_class);
         let (status, remark, next_attempt_at) = match step {
             Step::Finish => (Status::Processed, None, None),
             Step::RetryAt(due_at) => (Status::Staged, None, Some(due_at)),
@@ -147,6 +133,30 @@ impl Deliverer {
             record: Record::Attempted(Box::new(attempted)),
             waiting: next_attempt_at.map(|due_at| next_try(event, target, ended_at, due_at)),
         }
+    }
+
+    /// The answer, and what may be shown of the request: its headers and the size of its body.
+    async fn send(&self, call: &Call<'_>) -> (EndpointResponse, Vec<(String, String)>, u64) {
+        match compose(call) {
+            Ok(request) => {
+                let headers = shown_headers(&request);
+                let bytes = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
+                (self.client.send(request).await, headers, bytes)
+            }
+            Err(outcome) => (unsent(outcome), Vec::new(), 0),
+        }
+    }
+}
+
+/// For metrics and, where spans are recorded, the attempt's span.
+fn observe(response: &EndpointResponse, error_class: Option<ErrorClass>) {
+    metrics::attempted(response);
+    let span = Span::current();
+    if let Some(status) = response.status {
+        span.record("http.response.status_code", status);
+    }
+    if let Some(class) = error_class {
+        span.record("error.type", class.as_str());
     }
 }
 

@@ -1,5 +1,9 @@
 //! A delivery on the queue becomes a request, a record and, where it failed, a next try.
-#![expect(clippy::unwrap_used, reason = "a broken set-up should stop the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a broken set-up should stop the test"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -395,6 +399,6 @@ async fn a_message_is_kept_until_all_of_its_deliveries_are_settled() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(Consignment::read(received.body.clone()).unwrap().len(), 2);
+    assert_eq!(Consignment::read(received.body).unwrap().len(), 2);
     tasks.stop();
 }

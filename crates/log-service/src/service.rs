@@ -184,5 +184,12 @@ impl process::Settings for Settings {
 
     fn check(&self, faults: &mut settings::Faults) {
         self.log_service.check(faults);
+        self.registry.check(faults);
+        for fault in self.storage.faults() {
+            faults.add(format!("storage.{fault}"));
+        }
+        if let Err(error) = self.broker.check() {
+            faults.add(format!("broker.{error}"));
+        }
     }
 }

@@ -164,5 +164,8 @@ impl process::Settings for Settings {
     fn check(&self, faults: &mut settings::Faults) {
         self.trigger_emitter.check(faults);
         self.registry.check(faults);
+        if let Err(error) = self.broker.check() {
+            faults.add(format!("broker.{error}"));
+        }
     }
 }

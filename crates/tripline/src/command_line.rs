@@ -1,4 +1,8 @@
 //! Every command and option there is, with its help.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the help shows it as it stands, backticks included"
+)]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -173,7 +173,7 @@ impl Shards {
                 in_hand.settled();
             }
             Err(reason) => {
-                debug!(delivery.id = %target.delivery, %reason, "not settled; it comes again")
+                debug!(delivery.id = %target.delivery, %reason, "not settled; it comes again");
             }
         }
     }

@@ -50,7 +50,7 @@ impl Progress {
     pub(crate) fn show(&mut self, ledger: &Ledger) {
         match &mut self.shown {
             Shown::Bar(bar) => {
-                bar.set_position(u64::try_from(ledger.delivered()).unwrap_or(u64::MAX))
+                bar.set_position(u64::try_from(ledger.delivered()).unwrap_or(u64::MAX));
             }
             Shown::Lines { last } if last.elapsed() >= LINE_INTERVAL => {
                 let (accepted, delivered) = (ledger.accepted(), ledger.delivered());

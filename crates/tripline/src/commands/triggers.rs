@@ -191,25 +191,11 @@ pub(crate) async fn run(command: Triggers, connection: &Connection) -> Result<()
             enabled,
         } => {
             let paths = named_fields(function.as_deref(), &conditions, &retry, enabled);
-            if paths.is_empty() {
-                return Err(Failure::usage(
-                    "nothing to change: see `tripline triggers update --help`",
-                ));
-            }
             let mut trigger = with_conditions(name, conditions);
             trigger.function = function.unwrap_or_default();
             trigger.enabled = enabled;
             trigger.retry = Some(retry_policy(&retry));
-            let request = functions::UpdateTriggerRequest {
-                trigger: Some(trigger),
-                update_mask: Some(protocol::well_known::FieldMask { paths }),
-            };
-            let trigger = connection
-                .triggers()?
-                .update_trigger(request)
-                .await?
-                .into_inner();
-            ShownTrigger::from(trigger).print(connection)
+            update(trigger, paths, connection).await
         }
         Triggers::Delete { name } => {
             let request = functions::DeleteTriggerRequest { name: name.clone() };
@@ -221,6 +207,27 @@ pub(crate) async fn run(command: Triggers, connection: &Connection) -> Result<()
             )
         }
     }
+}
+
+async fn update(
+    trigger: functions::Trigger,
+    paths: Vec<String>,
+    connection: &Connection,
+) -> Result<(), Failure> {
+    if paths.is_empty() {
+        let message = "nothing to change: see `tripline triggers update --help`";
+        return Err(Failure::usage(message));
+    }
+    let request = functions::UpdateTriggerRequest {
+        trigger: Some(trigger),
+        update_mask: Some(protocol::well_known::FieldMask { paths }),
+    };
+    let trigger = connection
+        .triggers()?
+        .update_trigger(request)
+        .await?
+        .into_inner();
+    ShownTrigger::from(trigger).print(connection)
 }
 
 fn with_conditions(name: String, conditions: Conditions) -> functions::Trigger {

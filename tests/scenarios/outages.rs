@@ -1,0 +1,147 @@
+//! What a service can do without, it does without; what comes back is used again.
+
+use harness::{Client, Cluster, Embedded, Options, Role, SOON};
+use serde_json::json;
+use testkit::{Receiver, servers};
+
+async fn emit(client: &Client, count: usize) {
+    for _ in 0..count {
+        let answer = client
+            .post_event(&json!({"type": "outage.test", "data": {}}))
+            .await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn without_redis_nothing_stops() {
+    let mut redis = servers::Redis::start().await.unwrap();
+    let options = Options {
+        redis_url: Some(redis.url()),
+        ..Options::default()
+    };
+    let cluster = Cluster::start_with(options).await;
+    let client = cluster.client();
+    let receiver = Receiver::start().await;
+    client
+        .create_function("steady", &receiver.url("/"), &["--on", "outage.test"])
+        .await;
+    emit(&client, 5).await;
+    redis.kill().unwrap();
+    emit(&client, 5).await;
+    receiver.wait_for(10, SOON).await;
+    redis.restart().await.unwrap();
+    emit(&client, 5).await;
+    receiver.wait_for(15, SOON).await;
+    client
+        .logs_when(&["--status", "processed"], "15 lines", |lines| {
+            lines.len() == 15
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn without_the_database_events_are_taken_and_delivered_and_the_log_catches_up() {
+    let mut postgres = servers::Postgres::start().await.unwrap();
+    let database = postgres.database().await;
+    let options = Options {
+        database_url: Some(database.url()),
+        ..Options::default()
+    };
+    let cluster = Cluster::start_with(options).await;
+    let client = cluster.client();
+    let receiver = Receiver::start().await;
+    client
+        .create_function("steady", &receiver.url("/"), &["--on", "outage.test"])
+        .await;
+    emit(&client, 5).await;
+    receiver.wait_for(5, SOON).await;
+
+    postgres.kill().unwrap();
+    emit(&client, 5).await;
+    receiver.wait_for(10, SOON).await;
+    let words = [
+        "functions",
+        "create",
+        "later",
+        "--url",
+        "http://127.0.0.1:9/",
+    ];
+    let line = client.run(&words).await.refused(7);
+    assert!(line.contains("database"), "{line}");
+
+    postgres.restart().await.unwrap();
+    client
+        .logs_when(&["--status", "processed"], "ten lines", |lines| {
+            lines.len() == 10
+        })
+        .await;
+    client.run(&words).await.done();
+}
+
+#[tokio::test]
+async fn a_retry_that_is_due_while_the_database_is_away_happens_later() {
+    let mut postgres = servers::Postgres::start().await.unwrap();
+    let database = postgres.database().await;
+    let options = Options {
+        database_url: Some(database.url()),
+        ..Options::default()
+    };
+    let cluster = Cluster::start_with(options).await;
+    let client = cluster.client();
+    let receiver = Receiver::start().await;
+    receiver.answer_sequence([500, 200]);
+    let options = ["--on", "outage.test", "--interval", "200ms"];
+    client
+        .create_function("steady", &receiver.url("/"), &options)
+        .await;
+    postgres.kill().unwrap();
+    emit(&client, 1).await;
+    receiver.wait_for(1, SOON).await;
+    postgres.restart().await.unwrap();
+    receiver.wait_for(2, SOON).await;
+    client
+        .logs_when(&["--status", "processed"], "one line", |lines| {
+            lines.len() == 1
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn functions_and_keys_are_known_while_the_function_handler_is_away() {
+    let mut cluster = Cluster::start(1).await;
+    let client = cluster.client();
+    let receiver = Receiver::start().await;
+    client
+        .create_function("steady", &receiver.url("/"), &["--on", "outage.test"])
+        .await;
+    cluster.kill9(Role::FunctionHandler, 0);
+    emit(&client, 5).await;
+    assert_eq!(
+        client
+            .without_key()
+            .post_event(&json!({"type": "a.b"}))
+            .await
+            .status,
+        401
+    );
+    cluster.restart(Role::FunctionHandler, 0).await;
+    receiver.wait_for(5, SOON).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_away_does_not_hold_up_another() {
+    let system = Embedded::start().await;
+    let client = system.client();
+    let (slow, quick) = (Receiver::start().await, Receiver::start().await);
+    slow.hang();
+    let options = ["--on", "outage.test", "--timeout", "20s", "--retries", "0"];
+    client
+        .create_function("slow-one", &slow.url("/"), &options)
+        .await;
+    client
+        .create_function("quick-one", &quick.url("/"), &["--on", "outage.test"])
+        .await;
+    emit(&client, 200).await;
+    quick.wait_for(200, SOON).await;
+}

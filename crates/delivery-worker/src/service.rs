@@ -196,6 +196,9 @@ impl process::Settings for Settings {
 
     fn check(&self, faults: &mut settings::Faults) {
         self.delivery_worker.check(faults);
+        if let Err(error) = self.broker.check() {
+            faults.add(format!("broker.{error}"));
+        }
         self.registry.check(faults);
     }
 }

@@ -221,6 +221,9 @@ impl process::Settings for Settings {
 
     fn check(&self, faults: &mut settings::Faults) {
         self.function_handler.check(faults);
+        if let Err(error) = self.broker.check() {
+            faults.add(format!("broker.{error}"));
+        }
         self.storage
             .faults()
             .into_iter()

@@ -18,6 +18,8 @@ const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct TemporaryFunctions {
     client: FunctionServiceClient<Authorised>,
     names: Vec<String>,
+    /// Whether the server said of any that it is made.
+    is_any_made: bool,
 }
 
 impl TemporaryFunctions {
@@ -25,6 +27,7 @@ impl TemporaryFunctions {
         Ok(Self {
             client: connection.functions()?,
             names: Vec::new(),
+            is_any_made: false,
         })
     }
 
@@ -52,6 +55,7 @@ impl TemporaryFunctions {
                 ..CreateFunctionRequest::default()
             };
             self.client.create_function(request).await?;
+            self.is_any_made = true;
         }
         Ok(())
     }
@@ -62,7 +66,7 @@ impl TemporaryFunctions {
             for name in std::mem::take(&mut self.names) {
                 let request = DeleteFunctionRequest { name: name.clone() };
                 match self.client.delete_function(request).await {
-                    Err(status) if status.code() != Code::NotFound => {
+                    Err(status) if status.code() != Code::NotFound && self.is_any_made => {
                         eprintln!(
                             "tripline: function {name} is left over: {}",
                             status.message()

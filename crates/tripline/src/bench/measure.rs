@@ -14,7 +14,7 @@ use super::functions::TemporaryFunctions;
 use super::interrupt::Interrupt;
 use super::ledger::Ledger;
 use super::pace::Pace;
-use super::processes::{Meter, NamedProcess};
+use super::processes::{self, Meter, NamedProcess};
 use super::progress::Progress;
 use super::receivers::Receivers;
 use super::report::Report;
@@ -53,6 +53,7 @@ pub(crate) async fn measure(
     target: &Target,
     interrupt: &Interrupt,
 ) -> Result<Report, Failure> {
+    processes::check(&target.processes)?;
     let name = random_name();
     let receivers = Receivers::start(target.receive_on, scenario.functions)?;
     let mut functions = TemporaryFunctions::new(&target.connection)?;

@@ -29,7 +29,7 @@ What the figures mean:
                until the processes are quiet again (what they write afterwards is counted), with
                their child processes; this process, which generates and receives, is left out
   peak memory  the most at any time during the run: private memory of the process and its children,
-               and once what they share
+               and once what they share; of several processes the sum of their peaks
   refused      events the door said no to; not sent again
   unanswered   events whose answer never came: they may have been accepted
   lost         calls that are owed for accepted events and did not arrive; with any, exit code 1

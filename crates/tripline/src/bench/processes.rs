@@ -224,6 +224,11 @@ impl Drop for Meter {
     }
 }
 
+/// Refuses processes that are not there.
+pub(crate) fn check(processes: &[NamedProcess]) -> Result<(), Failure> {
+    cpu_of(processes).map(drop)
+}
+
 fn cpu_of(processes: &[NamedProcess]) -> Result<Vec<Duration>, Failure> {
     if processes.is_empty() {
         return Ok(Vec::new());

@@ -46,8 +46,18 @@ struct Cost {
     memory_peak_bytes: u64,
 }
 
+/// Figures that belong together, in the order in which they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    Speed,
+    Cpu,
+    Memory,
+    Counts,
+}
+
 /// A figure with its name, and how it is written.
 struct Figure {
+    group: Group,
     name: String,
     value: f64,
     decimals: usize,
@@ -113,37 +123,16 @@ impl Report {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        let figure = |name: &str, value: f64, decimals| Figure {
-            name: name.to_owned(),
-            value,
-            decimals,
-        };
+        let speed = |name: &str, value, decimals| Figure::new(Group::Speed, name, value, decimals);
         let mut figures = vec![
-            figure("accepted/s", self.accepted_per_second, 0),
-            figure("delivered/s", self.delivered_per_second, 0),
-            figure("latency p50 ms", self.latency.p50_ms, 2),
-            figure("latency p95 ms", self.latency.p95_ms, 2),
-            figure("latency p99 ms", self.latency.p99_ms, 2),
-            figure("latency max ms", self.latency.max_ms, 2),
+            speed("accepted/s", self.accepted_per_second, 0),
+            speed("delivered/s", self.delivered_per_second, 0),
+            speed("latency p50 ms", self.latency.p50_ms, 2),
+            speed("latency p95 ms", self.latency.p95_ms, 2),
+            speed("latency p99 ms", self.latency.p99_ms, 2),
+            speed("latency max ms", self.latency.max_ms, 2),
         ];
-        if let Some(cpu) = self.cpu_us_per_delivery {
-            figures.push(figure("CPU µs/delivery", cpu, 1));
-        }
-        for process in &self.processes {
-            figures.push(figure(
-                &format!("  {}", process.name),
-                process.cpu_us_per_delivery,
-                1,
-            ));
-        }
-        for process in &self.processes {
-            let mebibytes = process.memory_peak_bytes as f64 / 1024.0 / 1024.0;
-            figures.push(figure(
-                &format!("peak memory MiB {}", process.name),
-                mebibytes,
-                0,
-            ));
-        }
+        figures.extend(self.cost_figures());
         let counts = [
             ("accepted", self.accepted),
             ("refused", self.refused),
@@ -152,12 +141,56 @@ impl Report {
             ("lost", self.lost),
             ("duplicates", self.duplicates),
         ];
-        figures.extend(counts.map(|(name, count)| figure(name, to_float(count), 0)));
+        figures.extend(
+            counts.map(|(name, count)| Figure::new(Group::Counts, name, to_float(count), 0)),
+        );
+        figures
+    }
+
+    /// Sums, and what each process has of them.
+    fn cost_figures(&self) -> Vec<Figure> {
+        let Some(cpu) = self.cpu_us_per_delivery else {
+            return Vec::new();
+        };
+        let memory_bytes = self
+            .processes
+            .iter()
+            .map(|process| process.memory_peak_bytes)
+            .sum();
+        let mut figures = vec![Figure::new(Group::Cpu, "CPU µs/delivery", cpu, 1)];
+        figures.extend(self.processes.iter().map(|process| {
+            let name = format!("  {}", process.name);
+            Figure::new(Group::Cpu, &name, process.cpu_us_per_delivery, 1)
+        }));
+        figures.push(Figure::new(
+            Group::Memory,
+            "peak memory MiB",
+            mebibytes(memory_bytes),
+            0,
+        ));
+        figures.extend(self.processes.iter().map(|process| {
+            let name = format!("  {}", process.name);
+            Figure::new(
+                Group::Memory,
+                &name,
+                mebibytes(process.memory_peak_bytes),
+                0,
+            )
+        }));
         figures
     }
 }
 
 impl Figure {
+    fn new(group: Group, name: &str, value: f64, decimals: usize) -> Self {
+        Self {
+            group,
+            name: name.to_owned(),
+            value,
+            decimals,
+        }
+    }
+
     fn text(&self) -> String {
         format!("{:.*}", self.decimals, self.value)
     }
@@ -192,10 +225,13 @@ fn comparison(reports: &[Report]) -> Table {
             table.add_row([""]);
         }
         table.add_row(heading(scenario, &targets));
-        for name in distinct(runs.iter().flatten().map(|figure| figure.name.as_str())) {
-            let figures = runs
-                .iter()
-                .map(|run| run.iter().find(|figure| figure.name == name));
+        let figures = runs.iter().flatten();
+        let mut names = distinct(figures.map(|figure| (figure.group, figure.name.as_str())));
+        // Processes that only a later target has belong beside those of the first.
+        names.sort_by_key(|(group, _)| *group);
+        for (group, name) in names {
+            let is_it = |figure: &&Figure| figure.group == group && figure.name == name;
+            let figures = runs.iter().map(|run| run.iter().find(is_it));
             table.add_row(cells(name, &figures.collect::<Vec<_>>()));
         }
     }
@@ -223,6 +259,7 @@ fn cells(name: &str, figures: &[Option<&Figure>]) -> Vec<String> {
     );
     if let [Some(first), Some(second)] = figures
         && first.value > 0.0
+        && first.group != Group::Counts
     {
         cells.push(format!("{:.2}", second.value / first.value));
     }
@@ -230,11 +267,11 @@ fn cells(name: &str, figures: &[Option<&Figure>]) -> Vec<String> {
 }
 
 /// Each once, in the order of their first appearance.
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = Vec::new();
-    for name in names {
-        if !seen.contains(&name) {
-            seen.push(name);
+    for one in all {
+        if !seen.contains(&one) {
+            seen.push(one);
         }
     }
     seen
@@ -243,6 +280,10 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 fn per_second(count: usize, micros: u64) -> f64 {
     let seconds = Duration::from_micros(micros.max(1)).as_secs_f64();
     to_float(count) / seconds
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1024.0 / 1024.0
 }
 
 fn to_float(count: usize) -> f64 {
@@ -292,6 +333,35 @@ mod tests {
         );
     }
 
+    /// The lines of a comparison, each with single spaces.
+    fn lines(reports: &[Report]) -> Vec<String> {
+        let text = comparison(reports).trim_fmt();
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        text.lines().map(words).collect()
+    }
+
+    #[test]
+    fn processes_stand_under_their_sum_whoever_has_them() {
+        let mut full = report("full", 1, 150);
+        for cost in &mut full.processes {
+            cost.name = "rabbitmq".to_owned();
+        }
+        let lines = lines(&[report("embedded", 1, 100), full]);
+        let cpu = lines
+            .iter()
+            .position(|line| line.starts_with("CPU"))
+            .unwrap();
+        let costs = [
+            "CPU µs/delivery 100.0 150.0 1.50",
+            "redis 100.0",
+            "rabbitmq 150.0",
+            "peak memory MiB 3 3 1.00",
+            "redis 3",
+            "rabbitmq 3",
+        ];
+        assert_eq!(lines[cpu..cpu + costs.len()], costs);
+    }
+
     #[test]
     fn runs_of_a_scenario_stand_beside_each_other() {
         let reports = [
@@ -299,20 +369,18 @@ mod tests {
             report("embedded", 10, 100),
             report("full", 1, 150),
         ];
-        let text = comparison(&reports).trim_fmt();
-        let line = |start: &str| {
-            let line = text
-                .lines()
-                .find(|line| line.trim_start().starts_with(start));
-            line.unwrap_or_default()
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        assert_eq!(line("1:1 POST"), "1:1 POST embedded full full/embedded");
-        assert_eq!(line("CPU"), "CPU µs/delivery 100.0 150.0 1.50");
-        assert_eq!(line("lost"), "lost 0 0");
+        let lines = lines(&reports);
+        assert_eq!(lines[0], "1:1 POST embedded full full/embedded");
+        // Counts have no ratio.
+        assert!(
+            lines.contains(&"accepted 1000 1000".to_owned()),
+            "{lines:?}"
+        );
+        assert!(lines.contains(&"lost 0 0".to_owned()), "{lines:?}");
         // A run that was not made leaves its place empty.
-        assert_eq!(text.lines().filter(|line| line.contains("10.0")).count(), 2);
+        assert!(
+            lines.contains(&"CPU µs/delivery 10.0".to_owned()),
+            "{lines:?}"
+        );
     }
 }

@@ -91,6 +91,9 @@ impl process::Settings for Settings {
         for fault in self.storage.faults() {
             faults.add(format!("storage.{fault}"));
         }
+        if let Err(error) = self.broker.check() {
+            faults.add(format!("broker.{error}"));
+        }
         self.trigger_emitter.check(faults);
         self.function_handler.check(faults);
         self.delivery_worker.check(faults);

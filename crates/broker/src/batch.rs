@@ -69,6 +69,32 @@ impl Default for BatchLimits {
     }
 }
 
+impl BatchLimits {
+    /// For one of several lines that a stream is spread over: each sees only its part of the rate
+    /// at which batches are worth a wait.
+    #[must_use]
+    pub fn among(self, lines: u16) -> Self {
+        let lines = u32::from(lines.max(1));
+        Self {
+            interval_from: self.interval_from / lines,
+            interval_full_at: self.interval_full_at / lines,
+            ..self
+        }
+    }
+
+    /// For what nobody waits for, such as records: however slowly it comes, some of it is
+    /// gathered first, because a message costs far more than what it carries.
+    #[must_use]
+    pub fn unhurried() -> Self {
+        Self {
+            interval_from: 0,
+            interval_full_at: 1,
+            interval_max: Duration::from_millis(10),
+            ..Self::default()
+        }
+    }
+}
+
 /// Puts items into one queue, many to a message; clones share the line.
 pub struct Batcher<T> {
     line: mpsc::UnboundedSender<Group<T>>,

@@ -8,6 +8,7 @@ use domain::delivery::{ErrorClass, Outcome, Target};
 use domain::event::Event;
 use domain::format::{RenderInput, render};
 use domain::function::Function;
+use domain::record::HeaderLines;
 use domain::signature;
 use domain::trigger::Trigger;
 use http::{HeaderName, HeaderValue, Uri, header};
@@ -109,25 +110,20 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
 }
 
 /// The request's headers as they may be shown and kept; nothing in them lets anybody act as us.
-pub fn shown_headers(request: &EndpointRequest) -> Vec<(String, String)> {
-    request
-        .headers
-        .iter()
-        .map(|(name, value)| {
-            (
-                name.as_str().to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        })
+pub fn shown_headers(request: &EndpointRequest) -> HeaderLines {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let fields = request.headers.iter();
+    fields
+        .map(|(name, value)| (name.as_str(), text(value)))
         .collect()
 }
 
 /// What is said of an attempt whose request could not be made.
-pub const fn unsent(outcome: Outcome) -> EndpointResponse {
+pub fn unsent(outcome: Outcome) -> EndpointResponse {
     EndpointResponse {
         outcome,
         status: None,
-        headers: Vec::new(),
+        headers: HeaderLines::default(),
         body: Bytes::new(),
         truncated: false,
         duration: Duration::ZERO,

@@ -14,14 +14,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What is under way has this long to finish when the process is told to stop.
     pub grace_period: settings::Duration,
-    /// Requests to endpoints at a time, over all shards.
+    /// Requests to endpoints at a time, over all shards; one endpoint has a tenth of them, or 30.
     pub in_flight_max: u16,
     /// Messages of one shard that are in hand at a time.
     pub messages_in_hand_max: u16,
     /// A connection to an endpoint has to stand within this time.
     pub connect_timeout: settings::Duration,
-    /// Idle connections kept for each endpoint.
-    pub idle_per_host_max: u16,
     pub egress: EgressConfig,
 }
 
@@ -39,10 +37,9 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8703)),
             grace_period: Duration::from_secs(25).into(),
-            in_flight_max: 512,
+            in_flight_max: 1_000,
             messages_in_hand_max: 32,
             connect_timeout: Duration::from_secs(3).into(),
-            idle_per_host_max: 64,
             egress: EgressConfig::default(),
         }
     }

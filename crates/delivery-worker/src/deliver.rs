@@ -6,8 +6,8 @@ use std::time::Duration;
 use domain::Timestamp;
 use domain::delivery::{ErrorClass, Outcome, Status, Step, Target, WaitReason, Waiting, next_step};
 use domain::event::Event;
-use domain::function::Function;
-use domain::record::{Attempted, Record, Settled};
+use domain::function::{Function, origin};
+use domain::record::{Attempted, HeaderLines, Record, Settled};
 use domain::trigger::Trigger;
 use protocol::registry_feed::RegistryView;
 use telemetry::trace;
@@ -17,6 +17,7 @@ use tracing::{Instrument as _, Span, info_span};
 use crate::compose::{Call, compose, shown_headers, unsent};
 use crate::metrics;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointResponse};
+use crate::slots::Slots;
 
 /// A delivery may be decided by a revision this worker has not heard of yet: it waits this long.
 const REVISION_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -26,6 +27,8 @@ const REVISION_WAIT_MAX: Duration = Duration::from_secs(2);
 pub struct Deliverer {
     pub registry: RegistryView,
     pub client: EndpointClient,
+    /// Requests under way at a time.
+    pub slots: Slots,
     /// This worker's name, kept with each attempt.
     pub worker: Arc<str>,
 }
@@ -75,6 +78,9 @@ impl Deliverer {
         function: &Function,
         trigger: &Trigger,
     ) -> Settlement {
+        // Without a slot there is no worker any more, and nothing to bound.
+        let _slot = self.slots.acquire(origin(&function.url)).await.ok();
+        let _under_way = metrics::UnderWay::begin();
         let started_at = Timestamp::now();
         let traceparent = trace::outgoing(event.traceparent.as_deref());
         let call = Call {
@@ -136,14 +142,14 @@ impl Deliverer {
     }
 
     /// The answer, and what may be shown of the request: its headers and the size of its body.
-    async fn send(&self, call: &Call<'_>) -> (EndpointResponse, Vec<(String, String)>, u64) {
+    async fn send(&self, call: &Call<'_>) -> (EndpointResponse, HeaderLines, u64) {
         match compose(call) {
             Ok(request) => {
                 let headers = shown_headers(&request);
                 let bytes = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
                 (self.client.send(request).await, headers, bytes)
             }
-            Err(outcome) => (unsent(outcome), Vec::new(), 0),
+            Err(outcome) => (unsent(outcome), HeaderLines::default(), 0),
         }
     }
 }

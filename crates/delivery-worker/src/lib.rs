@@ -18,6 +18,7 @@ pub mod deliver;
 pub mod settle;
 
 pub mod recent;
+pub mod slots;
 
 pub mod outbound;
 

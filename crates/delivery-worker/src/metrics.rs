@@ -53,12 +53,21 @@ pub(crate) fn settled(status: Status) {
     counter!(SETTLED, "status" => status.as_str()).increment(1);
 }
 
-pub(crate) fn request_began() {
-    gauge!(IN_FLIGHT).increment(1);
+/// Counts a request as under way until it is dropped.
+#[derive(Debug)]
+pub(crate) struct UnderWay;
+
+impl UnderWay {
+    pub(crate) fn begin() -> Self {
+        gauge!(IN_FLIGHT).increment(1);
+        Self
+    }
 }
 
-pub(crate) fn request_ended() {
-    gauge!(IN_FLIGHT).decrement(1);
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        gauge!(IN_FLIGHT).decrement(1);
+    }
 }
 
 pub(crate) fn repeat_spared() {

@@ -14,7 +14,6 @@ use protocol::access;
 use protocol::delivery::v1::delivery_service_server::DeliveryServiceServer;
 use protocol::registry_feed::{self, Interest, RegistryView};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use tonic::service::Routes;
 
 use crate::config::Config;
@@ -25,6 +24,7 @@ use crate::metrics;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointClientConfig};
 use crate::recent::Recent;
 use crate::settle::Settler;
+use crate::slots::{Slots, of_endpoint_max};
 
 /// Full names of the gRPC services.
 pub const SERVED: &[&str] = &["tripline.delivery.v1.DeliveryService"];
@@ -61,13 +61,14 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     let client = EndpointClient::new(EndpointClientConfig {
         egress,
         connect_timeout: config.connect_timeout.into(),
-        idle_per_host_max: config.idle_per_host_max.into(),
+        idle_per_host_max: of_endpoint_max(config.in_flight_max).into(),
         ..EndpointClientConfig::default()
     })
     .context("set up the client for endpoints")?;
     let deliverer = Deliverer {
         registry: parts.registry.clone(),
         client,
+        slots: Slots::new(config.in_flight_max),
         worker: parts.worker.as_str().into(),
     };
     let publisher = parts.broker.publisher();
@@ -76,7 +77,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             Arc::clone(&publisher),
             Queue::Records,
             Encoding::of_envelope(),
-            BatchLimits::default(),
+            BatchLimits::unhurried(),
             tasks,
         ),
         waiting: Batcher::start(
@@ -92,7 +93,6 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         deliverer: deliverer.clone(),
         settler,
         recent: Recent::default(),
-        requests: Arc::new(Semaphore::new(config.in_flight_max.into())),
         messages_in_hand_max: config.messages_in_hand_max,
     };
     let (registry, check) = (parts.registry, parts.health.register("registry"));

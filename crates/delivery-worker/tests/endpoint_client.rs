@@ -83,7 +83,8 @@ async fn a_request_arrives_as_it_was_made_and_its_answer_comes_back() {
     assert!(
         response
             .headers
-            .contains(&("x-greeting".to_owned(), "hello".to_owned()))
+            .iter()
+            .any(|field| field == ("x-greeting", "hello"))
     );
     assert!(!response.truncated);
 

@@ -50,9 +50,9 @@ pub struct Attempted {
     pub response_status: Option<u16>,
     pub error_class: Option<ErrorClass>,
     pub error: Option<String>,
-    pub request_headers: Vec<(String, String)>,
+    pub request_headers: HeaderLines,
     pub request_bytes: u64,
-    pub response_headers: Vec<(String, String)>,
+    pub response_headers: HeaderLines,
     pub response_body: Bytes,
     pub is_response_truncated: bool,
     /// Which worker made it.
@@ -79,6 +79,52 @@ pub struct Settled {
     pub at: Timestamp,
 }
 
+/// Header fields as lines `name: value`, as they stand in a message's head: one text for many
+/// fields, since every attempt carries some twenty of them through three processes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderLines(String);
+
+impl HeaderLines {
+    /// The lines as [`as_str`](Self::as_str) gave them.
+    pub const fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Adds a field. What would end its line becomes a space.
+    pub fn push(&mut self, name: &str, value: &str) {
+        self.push_part(name);
+        self.0.push_str(": ");
+        self.push_part(value);
+        self.0.push('\n');
+    }
+
+    fn push_part(&mut self, part: &str) {
+        if part.contains(['\r', '\n']) {
+            self.0.push_str(&part.replace(['\r', '\n'], " "));
+        } else {
+            self.0.push_str(part);
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.lines().filter_map(|line| line.split_once(": "))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for HeaderLines {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut lines = Self(String::with_capacity(512));
+        for (name, value) in fields {
+            lines.push(name.as_ref(), value.as_ref());
+        }
+        lines
+    }
+}
+
 impl Record {
     pub fn project(&self) -> &ProjectName {
         match self {
@@ -86,5 +132,22 @@ impl Record {
             Self::Attempted(attempted) => &attempted.project,
             Self::Settled(settled) => &settled.project,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_lines_read_back_and_a_value_never_makes_a_second_line() {
+        let fields = [("x-a", "1: 2"), ("x-b", ""), ("x-c", "one\r\nx-d: two")];
+        let lines: HeaderLines = fields.into_iter().collect();
+        let read: Vec<_> = lines.iter().collect();
+        assert_eq!(
+            read,
+            [("x-a", "1: 2"), ("x-b", ""), ("x-c", "one  x-d: two")]
+        );
+        assert_eq!(HeaderLines::from_text(lines.as_str().to_owned()), lines);
     }
 }

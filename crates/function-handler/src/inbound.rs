@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use protocol::envelope::ReadError;
 use tracing::{error, warn};
 
+use crate::call_off::CallOff;
 use crate::error::with_causes;
 use crate::index::Index;
 use crate::metrics;
@@ -34,15 +35,22 @@ use gate::Gate;
 pub struct Desk {
     pub(crate) gate: Gate,
     pub(crate) index: Arc<Index>,
+    pub(crate) call_off: CallOff,
     /// Completes when streams should end.
     pub(crate) stopping: Shared<BoxFuture<'static, ()>>,
 }
 
 impl Desk {
-    pub(crate) fn new(gate: Gate, index: Arc<Index>, tasks: &lifecycle::Tasks) -> Self {
+    pub(crate) fn new(
+        gate: Gate,
+        index: Arc<Index>,
+        call_off: CallOff,
+        tasks: &lifecycle::Tasks,
+    ) -> Self {
         Self {
             gate,
             index,
+            call_off,
             stopping: tasks.stopping().boxed().shared(),
         }
     }

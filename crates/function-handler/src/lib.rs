@@ -5,7 +5,8 @@
 //! to keep an index of its own ([`index`]). Events come from the broker ([`inbound::events`]), are
 //! matched whole batch by whole batch ([`match_events`]) and leave as deliveries, regrouped by
 //! shard, each with a record for the logs ([`outbound`]). What has to wait comes back through a
-//! queue into the waiting room ([`inbound::waiting`]) and is sent on when it is due ([`release`]).
+//! queue into the waiting room ([`inbound::waiting`]) and is sent on when it is due ([`release`]), or
+//! cancelled at once when nobody wants it any more ([`call_off`]).
 //!
 //! **Invariant:** a message is acknowledged only after all that follows from it is durable; any
 //! step may run twice, since ids are derived.
@@ -20,6 +21,7 @@ pub mod bootstrap;
 pub mod define;
 pub mod make_secrets;
 
+pub mod call_off;
 pub mod match_events;
 pub mod release;
 

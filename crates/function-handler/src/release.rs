@@ -15,6 +15,7 @@ use storage::waiting_room::WaitingRow;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
+use crate::call_off::wanted;
 use crate::error::with_causes;
 use crate::index::Index;
 use crate::match_events::shard_of;
@@ -53,6 +54,8 @@ enum Fate {
     SendTo(u16, Consignment),
     /// Nobody wants it any more.
     Cancel(&'static str, Record),
+    /// It was made due, and is wanted all the same: it waits on.
+    PutBack,
     /// It stays: a newer release has to read it, or more has to be known of it first.
     Stay,
 }
@@ -62,9 +65,18 @@ enum Fate {
 struct Sorted {
     by_shard: BTreeMap<u16, (Vec<Consignment>, Vec<WaitingRow>)>,
     cancelled: (Vec<Record>, Vec<WaitingRow>),
+    early: Vec<WaitingRow>,
 }
 
 impl Release {
+    /// Starts to release, and to count what waits.
+    pub fn start(self) {
+        let tasks = self.tasks.clone();
+        let counting = Self::count(Arc::clone(&self.room), tasks.stopping());
+        tasks.spawn("waiting room count", counting);
+        tasks.spawn("waiting room release", self.run());
+    }
+
     /// Runs until the tasks stop, and then until what was taken out is sent on or left to its
     /// claim.
     pub async fn run(self) -> anyhow::Result<()> {
@@ -129,15 +141,16 @@ impl Release {
     async fn round(&self) -> Result<(), storage::Error> {
         loop {
             let claimed_at = Instant::now();
+            let now = Timestamp::now();
             let rows = self
                 .room
-                .claim_due(Timestamp::now(), self.claim_for, self.release_max)
+                .claim_due(now, self.claim_for, self.release_max)
                 .await?;
             let count = rows.len();
             if count == 0 {
                 return Ok(());
             }
-            let sorted = self.sort(rows).await;
+            let sorted = self.sort(rows, now).await;
             // Past the claim somebody else sends them on: to try any longer would only repeat.
             let give_up_at = claimed_at + self.claim_for.mul_f64(0.8);
             self.send_on(sorted, give_up_at).await?;
@@ -147,7 +160,7 @@ impl Release {
         }
     }
 
-    async fn sort(&self, rows: Vec<WaitingRow>) -> Sorted {
+    async fn sort(&self, rows: Vec<WaitingRow>, now: Timestamp) -> Sorted {
         let mut readable = Vec::with_capacity(rows.len());
         for row in rows {
             match read(&row) {
@@ -157,16 +170,15 @@ impl Release {
                 }
             }
         }
-        let newest = readable
-            .iter()
-            .map(|(_, waiting)| waiting.target.revision)
-            .max();
-        if let Err(error) = self.index.catch_up(newest.unwrap_or(0)).await {
-            warn!(error = %with_causes(&error), "what is configured may be older than what is due");
-        }
+        let is_up_to_date = self.learn(&readable, now).await;
         let mut sorted = Sorted::default();
         for (row, waiting) in readable {
-            match self.fate_of(waiting) {
+            let fate = match self.fate_of(waiting) {
+                Fate::SendTo(..) if row.due_at > now && is_up_to_date => Fate::PutBack,
+                Fate::SendTo(..) if row.due_at > now => Fate::Stay,
+                fate => fate,
+            };
+            match fate {
                 Fate::SendTo(shard, consignment) => {
                     let (consignments, rows) = sorted.by_shard.entry(shard).or_default();
                     consignments.push(consignment);
@@ -178,24 +190,39 @@ impl Release {
                     sorted.cancelled.0.push(record);
                     sorted.cancelled.1.push(row);
                 }
+                Fate::PutBack => sorted.early.push(row),
                 Fate::Stay => {}
             }
         }
         sorted
     }
 
+    /// Learns what must be known to decide on these rows; answers whether that went well.
+    async fn learn(&self, rows: &[(WaitingRow, Waiting)], now: Timestamp) -> bool {
+        // Rows come early because of a change, of which this replica may not have been told yet.
+        let learnt = if rows.iter().any(|(row, _)| row.due_at > now) {
+            self.index.refresh().await
+        } else {
+            let newest = rows
+                .iter()
+                .map(|(_, waiting)| waiting.target.revision)
+                .max();
+            self.index.catch_up(newest.unwrap_or(0)).await
+        };
+        if let Err(error) = &learnt {
+            warn!(error = %with_causes(error), "what is configured may be older than what is due");
+        }
+        learnt.is_ok()
+    }
+
     fn fate_of(&self, waiting: Waiting) -> Fate {
         let registry = self.index.view().read();
         let Waiting { event, target, .. } = waiting;
-        let function = registry.function(&event.project, &target.function);
-        let trigger = registry.trigger(&event.project, &target.trigger);
-        let remark = match (function, trigger) {
+        let remark = match wanted(&registry, &event.project, &target) {
             // What this replica has not heard of yet only looks as if it was deleted.
-            (None, _) | (_, None) if registry.revision < target.revision => return Fate::Stay,
-            (None, _) => "function_deleted",
-            (_, None) => "trigger_deleted",
-            (_, Some(trigger)) if !trigger.is_enabled => "trigger_disabled",
-            (Some(function), Some(_)) => {
+            Err(_) if registry.revision < target.revision => return Fate::Stay,
+            Err(unwanted) => unwanted.remark(),
+            Ok(function) => {
                 let shard = shard_of(function, self.outbound.delivery_shards());
                 return Fate::SendTo(
                     shard,
@@ -225,7 +252,9 @@ impl Release {
         let Sorted {
             mut by_shard,
             cancelled: (records, cancelled_rows),
+            early,
         } = sorted;
+        self.put_back(early).await;
         let mut gone = Vec::new();
         let mut back_off = BACK_OFF_MIN;
         while !by_shard.is_empty() {
@@ -255,6 +284,15 @@ impl Release {
         }
         self.remove(&mut gone).await?;
         self.record_cancelled(records, cancelled_rows).await
+    }
+
+    async fn put_back(&self, early: Vec<WaitingRow>) {
+        if early.is_empty() {
+            return;
+        }
+        if let Err(error) = self.room.put_back(&early).await {
+            warn!(error = %with_causes(&error), rows = early.len(), "deliveries that came early come again when their claim has run out");
+        }
     }
 
     async fn remove(&self, gone: &mut Vec<WaitingRow>) -> Result<(), storage::Error> {

@@ -21,6 +21,7 @@ use settings::SecretString;
 use storage::{RegistryStore, WaitingRoom};
 use tonic::service::Routes;
 
+use crate::call_off::CallOff;
 use crate::config::Config;
 use crate::inbound::Desk;
 use crate::inbound::events::EventShard;
@@ -114,14 +115,15 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             shard.run(tasks.stopping()),
         );
     }
+    let call_off = CallOff::start(Arc::clone(&waiting_room), tasks);
     let intake = WaitingIntake {
         broker,
         room: Arc::clone(&waiting_room),
+        index: Arc::clone(&index),
+        call_off: call_off.clone(),
         messages_in_hand_max: config.messages_in_hand_max,
     };
     tasks.spawn("waiting room intake", intake.run(tasks.stopping()));
-    let counting = Release::count(Arc::clone(&waiting_room), tasks.stopping());
-    tasks.spawn("waiting room count", counting);
     let release = Release {
         room: waiting_room,
         index: Arc::clone(&index),
@@ -130,14 +132,14 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         claim_for: config.claim_for.get(),
         tasks: tasks.clone(),
     };
-    tasks.spawn("waiting room release", release.run());
+    release.start();
     let gate = Gate {
         view: registry,
         access,
         internal_token,
     };
     Ok(Service {
-        desk: Desk::new(gate, index, tasks),
+        desk: Desk::new(gate, index, call_off, tasks),
     })
 }
 

@@ -141,11 +141,8 @@ fn bytes_of_record(record: &Record) -> usize {
             bytes_of_event(&matched.event) + matched.targets.len() * BYTES_OF_TARGET
         }
         Record::Attempted(attempted) => {
-            let headers = attempted
-                .request_headers
-                .iter()
-                .chain(&attempted.response_headers);
-            let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+            let headers = [&attempted.request_headers, &attempted.response_headers];
+            let headers: usize = headers.iter().map(|lines| lines.as_str().len()).sum();
             attempted.response_body.len() + headers + BYTES_OF_ATTRIBUTES
         }
         Record::Settled(_) => BYTES_OF_ATTRIBUTES,

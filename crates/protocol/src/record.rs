@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::delivery::{ErrorClass, Status};
 use domain::id::{DeliveryId, EventId};
-use domain::record::{Attempted, Matched, Record, Settled};
+use domain::record::{Attempted, HeaderLines, Matched, Record, Settled};
 
 use crate::event::{ConvertError, id_bytes, invalid, parse, uuid};
 use crate::time::{duration_micros, from_micros, to_micros};
@@ -49,23 +49,6 @@ impl TryFrom<wire::Record> for Record {
     }
 }
 
-fn headers(pairs: &[(String, String)]) -> Vec<wire::Header> {
-    pairs
-        .iter()
-        .map(|(name, value)| wire::Header {
-            name: name.clone(),
-            value: value.clone(),
-        })
-        .collect()
-}
-
-fn pairs(headers: Vec<wire::Header>) -> Vec<(String, String)> {
-    headers
-        .into_iter()
-        .map(|header| (header.name, header.value))
-        .collect()
-}
-
 fn non_empty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
@@ -94,8 +77,8 @@ impl From<&Attempted> for wire::Attempted {
                 .unwrap_or_default()
                 .to_owned(),
             error: attempted.error.clone().unwrap_or_default(),
-            request_headers: headers(&attempted.request_headers),
-            response_headers: headers(&attempted.response_headers),
+            request_headers: attempted.request_headers.as_str().to_owned(),
+            response_headers: attempted.response_headers.as_str().to_owned(),
             response_body: attempted.response_body.clone(),
             response_truncated: attempted.is_response_truncated,
             worker: attempted.worker.clone(),
@@ -132,9 +115,9 @@ impl TryFrom<wire::Attempted> for Attempted {
                 .filter(|code| *code != 0),
             error_class,
             error: non_empty(attempted.error),
-            request_headers: pairs(attempted.request_headers),
+            request_headers: HeaderLines::from_text(attempted.request_headers),
             request_bytes: attempted.request_bytes,
-            response_headers: pairs(attempted.response_headers),
+            response_headers: HeaderLines::from_text(attempted.response_headers),
             response_body: attempted.response_body,
             is_response_truncated: attempted.response_truncated,
             worker: attempted.worker,

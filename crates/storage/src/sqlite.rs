@@ -36,7 +36,7 @@ pub struct Sqlite {
     logs: File,
     /// Told when something configured was changed.
     registry_changed: watch::Sender<()>,
-    /// Told when something was put into the waiting room.
+    /// Told when something was put into the waiting room, or made due there.
     room_changed: watch::Sender<()>,
 }
 

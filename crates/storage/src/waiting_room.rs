@@ -31,6 +31,13 @@ pub struct WaitingRow {
     pub payload: Bytes,
 }
 
+/// What deliveries wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Owner {
+    Trigger(TriggerName),
+    Function(FunctionName),
+}
+
 /// The waiting room.
 #[async_trait]
 pub trait WaitingRoom: Send + Sync + std::fmt::Debug {
@@ -39,8 +46,23 @@ pub trait WaitingRoom: Send + Sync + std::fmt::Debug {
     /// its delivery is then tried once more than needed, which at-least-once allows.
     async fn put(&self, rows: &[WaitingRow]) -> Result<(), Error>;
 
-    /// Takes up to `limit` rows that are due, earliest first, for the time `claim_for`: nobody
-    /// else gets them until then. Rows another replica holds are skipped, not waited for.
+    /// Lets everything that waits for `owner` be taken from `now` on, and wakes those who take;
+    /// answers with how many rows that were. Their `due_at` stays, so that whoever takes one sees
+    /// that it comes early. Rows in somebody's hands are left there. Many statements if need be,
+    /// each for so many rows at most that nobody else waits long.
+    async fn make_due(
+        &self,
+        project: &ProjectName,
+        owner: &Owner,
+        now: Timestamp,
+    ) -> Result<u64, Error>;
+
+    /// Gives back rows that were taken early: they wait on until they are due.
+    async fn put_back(&self, rows: &[WaitingRow]) -> Result<(), Error>;
+
+    /// Takes up to `limit` rows that are due or were made so, earliest first, for the time
+    /// `claim_for`: nobody else gets them until then. Rows another replica holds are skipped, not
+    /// waited for.
     async fn claim_due(
         &self,
         now: Timestamp,
@@ -54,8 +76,8 @@ pub trait WaitingRoom: Send + Sync + std::fmt::Debug {
     /// When the next row becomes due or a claim runs out.
     async fn next_due_at(&self) -> Result<Option<Timestamp>, Error>;
 
-    /// Returns when a row may have been put, by any replica, since the last call; after `poll` at
-    /// the latest. For one loop: of two that wait, only one may be woken.
+    /// Returns when a row may have been put or made due, by any replica, since the last call; after
+    /// `poll` at the latest. For one loop: of two that wait, only one may be woken.
     async fn changed(&self, poll: Duration);
 
     /// How many rows wait, by reason.
@@ -63,6 +85,27 @@ pub trait WaitingRoom: Send + Sync + std::fmt::Debug {
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), Error>;
+}
+
+/// Rows that one statement makes due.
+pub(crate) const MADE_DUE_MAX: u32 = 1_000;
+
+impl Owner {
+    /// The column that names it.
+    pub(crate) const fn column(&self) -> &'static str {
+        match self {
+            Self::Trigger(_) => "trigger_name",
+            Self::Function(_) => "function_name",
+        }
+    }
+
+    /// As that column holds it.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Trigger(name) => name.to_string(),
+            Self::Function(name) => name.to_string(),
+        }
+    }
 }
 
 /// A row as both databases hold it: delivery, project, trigger, function, generation, next

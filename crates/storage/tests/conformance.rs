@@ -206,6 +206,11 @@ on_both_databases! {
         removing_leaves_a_newer_attempt,
         claimers_never_share_a_row,
         a_row_that_is_put_wakes_those_who_wait,
+        what_is_made_due_comes_at_once_and_nothing_else,
+        making_due_leaves_what_somebody_holds,
+        a_row_that_is_put_back_waits_until_it_is_due,
+        thousands_are_made_due_in_one_call,
+        a_row_that_is_made_due_wakes_those_who_wait,
         rows_are_counted_by_reason;
     log_listing:
         a_listing_shows_everything_newest_first_in_pages,

@@ -24,6 +24,9 @@ const MEDIA_TYPE_BYTES_MAX: usize = 255;
 const DEFAULT_MEDIA_TYPE: &str = "application/json";
 const DEFAULT_ACTOR_KIND: &str = "user";
 
+const ALLOWED_ID: &str = "text that no other event of the same source has, as CloudEvents requires";
+const ALLOWED_SOURCE: &str = "a URI reference, such as /projects/shop or https://shop.example";
+
 /// What tripline works out for every event it sends; a client's copy of it is not kept.
 const DERIVED_EXTENSIONS: [&str; 3] = ["eventname", "eventnumber", "params"];
 
@@ -76,9 +79,8 @@ pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fau
     };
     let event_type = check.event_type(draft.event_type)?;
     let eid = EventId::new(at.now, at.random);
-    let id = check
-        .text(Field::Id, draft.id)?
-        .unwrap_or_else(|| eid.to_string());
+    let id = check.identity(Field::Id, draft.id, ALLOWED_ID)?;
+    let id = id.unwrap_or_else(|| eid.to_string());
     let source = check.source(draft.source)?;
     let source = source.unwrap_or_else(|| format!("/projects/{}", call.project));
     if let Some(subject) = &draft.subject {
@@ -178,13 +180,27 @@ impl Check {
         }
     }
 
+    /// Text that tells events apart: `CloudEvents` requires it, elsewhere it may be left out.
+    fn identity(
+        &self,
+        field: Field,
+        text: Option<String>,
+        allowed: &str,
+    ) -> Result<Option<String>, Fault> {
+        let is_absent = text.as_deref().is_none_or(str::is_empty);
+        if is_absent && self.dialect.is_cloud_event() {
+            return Err(Fault::missing(self.dialect.name(field), allowed));
+        }
+        self.text(field, text)
+    }
+
     fn source(&self, source: Option<String>) -> Result<Option<String>, Fault> {
-        let source = self.text(Field::Source, source)?;
+        let source = self.identity(Field::Source, source, ALLOWED_SOURCE)?;
         if let Some(source) = &source
             && source.contains(char::is_whitespace)
         {
-            let allowed = "a URI reference, such as /projects/shop or https://shop.example";
-            return Err(self.fault(Field::Source, source, "contains white space", allowed));
+            let message = "contains white space";
+            return Err(self.fault(Field::Source, source, message, ALLOWED_SOURCE));
         }
         Ok(source)
     }

@@ -66,6 +66,11 @@ impl Dialect {
         }
     }
 
+    /// Whether the events are `CloudEvents`, so that its rules hold.
+    pub const fn is_cloud_event(self) -> bool {
+        matches!(self, Self::CloudEventsJson | Self::CloudEventsHeaders)
+    }
+
     /// Where an extension of that name stands.
     pub fn extension(self, name: &str) -> String {
         match self {

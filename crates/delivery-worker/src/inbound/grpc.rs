@@ -12,6 +12,7 @@ use domain::function::Function;
 use domain::id::{DeliveryId, EventId};
 use domain::name::{FunctionName, ProjectName};
 use domain::pattern::Captures;
+use domain::record::HeaderLines;
 use domain::retry::RetryPolicy;
 use domain::trigger::Trigger;
 use protocol::access::authorise;
@@ -76,7 +77,7 @@ impl Deliveries {
                 let body = masked(&request.body, &function.secret);
                 (self.deliverer.client.send(request).await, headers, body)
             }
-            Err(outcome) => (unsent(outcome), Vec::new(), Bytes::new()),
+            Err(outcome) => (unsent(outcome), HeaderLines::default(), Bytes::new()),
         };
         let (error_class, error) = match response.outcome {
             Outcome::Answered { .. } => (None, String::new()),
@@ -86,10 +87,10 @@ impl Deliveries {
         };
         TestFunctionResponse {
             url: function.url.to_string(),
-            request_headers: headers(request_headers),
+            request_headers: headers(&request_headers),
             request_body,
             status: response.status.map_or(0, u32::from),
-            response_headers: headers(response.headers),
+            response_headers: headers(&response.headers),
             response_body: response.body,
             response_truncated: response.truncated,
             duration_us: u64::try_from(response.duration.as_micros()).unwrap_or(u64::MAX),
@@ -102,11 +103,12 @@ impl Deliveries {
     }
 }
 
-fn headers(pairs: Vec<(String, String)>) -> Vec<Header> {
-    pairs
-        .into_iter()
-        .map(|(name, value)| Header { name, value })
-        .collect()
+fn headers(lines: &HeaderLines) -> Vec<Header> {
+    let owned = |(name, value): (&str, &str)| Header {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    lines.iter().map(owned).collect()
 }
 
 /// The body as it may be shown: where the secret stands there are asterisks.

@@ -12,7 +12,6 @@ use domain::delivery::{Consignment, Target};
 use domain::event::Event;
 use lifecycle::Tasks;
 use protocol::envelope::Envelope;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{debug, error, info};
 
@@ -34,8 +33,6 @@ pub struct Shards {
     pub deliverer: Deliverer,
     pub settler: Settler,
     pub recent: Recent,
-    /// Requests under way at a time, over all shards.
-    pub requests: Arc<Semaphore>,
     /// Messages of one shard that are in hand at a time.
     pub messages_in_hand_max: u16,
 }
@@ -158,15 +155,7 @@ impl Shards {
             in_hand.settled();
             return;
         }
-        let settlement = {
-            let Ok(_turn) = self.requests.acquire().await else {
-                return;
-            };
-            metrics::request_began();
-            let settlement = self.deliverer.deliver(event, target).await;
-            metrics::request_ended();
-            settlement
-        };
+        let settlement = self.deliverer.deliver(event, target).await;
         match self.settler.settle(settlement).await {
             Ok(()) => {
                 self.recent.finished(target);

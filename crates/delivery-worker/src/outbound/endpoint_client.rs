@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use domain::address::EgressPolicy;
 use domain::delivery::{ErrorClass, Outcome};
+use domain::record::HeaderLines;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
@@ -100,7 +101,7 @@ pub struct EndpointResponse {
     /// Also known when the answer broke off after its head.
     pub status: Option<u16>,
     /// As many as the log keeps; values that are no text have their odd bytes replaced.
-    pub headers: Vec<(String, String)>,
+    pub headers: HeaderLines,
     pub body: Bytes,
     /// Whether the endpoint had more to say than is kept.
     pub truncated: bool,

@@ -2,12 +2,13 @@
 
 use domain::access::Scope;
 use domain::function::Function;
-use domain::name::{FunctionName, ProjectName};
+use domain::name::{FunctionName, ProjectName, TriggerName};
 use domain::trigger::Trigger;
 use futures::stream::BoxStream;
 use protocol::fault::Fault;
 use protocol::functions::v1 as wire;
 use protocol::functions::v1::function_service_server::FunctionService;
+use storage::waiting_room::Owner;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
@@ -104,12 +105,17 @@ impl FunctionService for Functions {
     ) -> Result<Response<wire::DeleteFunctionResponse>, Status> {
         let project = self.gate().project(request.metadata(), Scope::Manage)?;
         let name = define::function_name("name", &request.get_ref().name)?;
+        let moved = self.moved_triggers(&project, &name);
         let store = self.desk.index.store();
         let revision = store
             .delete_function(&project, &name)
             .await
             .map_err(of_storage)?;
         self.desk.catch_up(revision).await;
+        let function = Owner::Function(name.clone());
+        for owner in moved.into_iter().map(Owner::Trigger).chain([function]) {
+            self.desk.call_off.waiting_for(&project, owner);
+        }
         info!(%project, function = %name, revision, "function deleted");
         Ok(Response::new(wire::DeleteFunctionResponse {}))
     }
@@ -157,6 +163,18 @@ impl Functions {
             }
             Err(error) => Err(of_storage(error)),
         }
+    }
+
+    /// Triggers that will be deleted with the function but may have called another one before:
+    /// what waits because of them may wait for that one.
+    fn moved_triggers(&self, project: &ProjectName, name: &FunctionName) -> Vec<TriggerName> {
+        let registry = self.desk.index.view().read();
+        registry
+            .triggers()
+            .filter(|trigger| trigger.project == *project && trigger.function == *name)
+            .filter(|trigger| trigger.updated_at > trigger.created_at)
+            .map(|trigger| trigger.name.clone())
+            .collect()
     }
 
     async fn existing(

@@ -6,6 +6,7 @@ use domain::trigger::Trigger;
 use protocol::fault::Fault;
 use protocol::functions::v1 as wire;
 use protocol::functions::v1::trigger_service_server::TriggerService;
+use storage::waiting_room::Owner;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
@@ -95,6 +96,10 @@ impl TriggerService for Triggers {
         let store = self.desk.index.store();
         trigger.revision = store.update_trigger(&trigger).await.map_err(of_storage)?;
         self.desk.catch_up(trigger.revision).await;
+        if !trigger.is_enabled {
+            let owner = Owner::Trigger(name.clone());
+            self.desk.call_off.waiting_for(&project, owner);
+        }
         info!(%project, trigger = %name, revision = trigger.revision, "trigger changed");
         Ok(Response::new((&trigger).into()))
     }
@@ -111,6 +116,8 @@ impl TriggerService for Triggers {
             .await
             .map_err(of_storage)?;
         self.desk.catch_up(revision).await;
+        let owner = Owner::Trigger(name.clone());
+        self.desk.call_off.waiting_for(&project, owner);
         info!(%project, trigger = %name, revision, "trigger deleted");
         Ok(Response::new(wire::DeleteTriggerResponse {}))
     }

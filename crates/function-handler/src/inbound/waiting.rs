@@ -1,5 +1,6 @@
 //! Takes deliveries that must wait from their queue into the waiting room.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,9 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::read_or_set_aside;
+use crate::call_off::{CallOff, wanted};
 use crate::error::with_causes;
+use crate::index::Index;
 use crate::metrics;
 
 /// What is stored in one go.
@@ -28,6 +31,8 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 pub struct WaitingIntake {
     pub broker: Arc<dyn Broker>,
     pub room: Arc<dyn WaitingRoom>,
+    pub index: Arc<Index>,
+    pub call_off: CallOff,
     pub messages_in_hand_max: u16,
 }
 
@@ -44,24 +49,45 @@ impl WaitingIntake {
                 received = consumer.next() => received,
             };
             let Some(first) = received else { break };
-            let mut rows = Vec::new();
+            let mut taken = Vec::new();
             let mut acknowledgements = Vec::new();
             for received in take_waiting(consumer.as_mut(), first, MESSAGES_MAX, BYTES_MAX) {
                 if let Some((waiting, acknowledgement)) = read_or_set_aside(received, Waiting::read)
                 {
-                    rows.extend(waiting.into_iter().map(row_of));
+                    taken.extend(waiting);
                     acknowledgements.push(acknowledgement);
                 }
             }
+            let rows: Vec<_> = taken.iter().map(row_of).collect();
             tokio::select! {
                 () = &mut stopping => break,
                 () = self.store(&rows) => {}
             }
             metrics::stored(rows.len());
+            self.call_off_unwanted(&taken);
             acknowledgements.into_iter().for_each(Acknowledgement::ack);
         }
         consumer.cancel().await;
         Ok(())
+    }
+
+    /// What was under way while its trigger or function was deleted comes too late to have been
+    /// called off with the rest. To be asked when the rows are stored: a deletion that is not known
+    /// here by then finds them.
+    fn call_off_unwanted(&self, stored: &[Waiting]) {
+        let registry = self.index.view().read();
+        let owners: HashSet<_> = stored
+            .iter()
+            // What is newer than this replica's knowledge only looks as if it was deleted.
+            .filter(|waiting| waiting.target.revision <= registry.revision)
+            .filter_map(|Waiting { event, target, .. }| {
+                let unwanted = wanted(&registry, &event.project, target).err()?;
+                Some((&event.project, unwanted.owner(target)))
+            })
+            .collect();
+        for (project, owner) in owners {
+            self.call_off.waiting_for(project, owner);
+        }
     }
 
     /// Tries until it is done. A lasting refusal may be a missing migration, so it is no reason
@@ -77,25 +103,18 @@ impl WaitingIntake {
 }
 
 /// The payload is an envelope of its own, so that a later release can still read it.
-fn row_of(waiting: Waiting) -> WaitingRow {
-    let payload = Waiting::write(std::slice::from_ref(&waiting));
-    let Waiting {
-        event,
-        target,
-        reason,
-        since,
-        due_at,
-    } = waiting;
+fn row_of(waiting: &Waiting) -> WaitingRow {
+    let target = &waiting.target;
     WaitingRow {
-        project: event.project,
+        project: waiting.event.project.clone(),
         delivery: target.delivery,
-        trigger: target.trigger,
-        function: target.function,
+        trigger: target.trigger.clone(),
+        function: target.function.clone(),
         generation: target.generation,
         next_attempt: target.next_attempt,
-        reason,
-        since,
-        due_at,
-        payload,
+        reason: waiting.reason,
+        since: waiting.since,
+        due_at: waiting.due_at,
+        payload: Waiting::write(std::slice::from_ref(waiting)),
     }
 }

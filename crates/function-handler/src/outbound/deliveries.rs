@@ -38,7 +38,7 @@ impl Outbound {
             // What came first at the door stays first, even when the broker refuses it once.
             publishes_in_flight_max: 1,
             waiting_bytes_max: 64 * 1024 * 1024,
-            ..BatchLimits::default()
+            ..BatchLimits::default().among(broker.topology().delivery_shards)
         };
         let line = |shard| {
             let encoding = Encoding {
@@ -56,7 +56,7 @@ impl Outbound {
         };
         let deliveries = (0..broker.topology().delivery_shards).map(line).collect();
         let encoding = Encoding::of_envelope();
-        let limits = BatchLimits::default();
+        let limits = BatchLimits::unhurried();
         let records = Batcher::start(publisher, Queue::Records, encoding, limits, tasks);
         Self {
             deliveries,

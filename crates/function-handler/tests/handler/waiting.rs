@@ -2,7 +2,7 @@
 //! trigger is gone.
 
 use std::slice::from_ref;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker::{Message, Queue};
 use domain::delivery::{Consignment, Status, Target, WaitReason, Waiting};
@@ -10,11 +10,15 @@ use domain::id::DeliveryId;
 use domain::record::Record;
 use function_handler::Config;
 use jiff::Timestamp;
-use protocol::functions::v1::{Trigger, UpdateTriggerRequest};
+use protocol::functions::v1::{DeleteTriggerRequest, Trigger, UpdateTriggerRequest};
 use protocol::well_known::FieldMask;
+use storage::waiting_room::Owner;
 use testkit::eventually;
 
 use crate::support::{Handler, Outgoing, SOON, World, event, now};
+
+/// Deletions take effect on what waits within this time.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// A delivery of `welcome` whose second attempt is due after this time.
 fn waiting(handler: &Handler, due_in: Duration) -> Waiting {
@@ -228,35 +232,74 @@ async fn ends_as_cancelled(
     assert!(outgoing.consignments.is_empty());
 }
 
-#[tokio::test]
-async fn deleting_a_function_cancels_what_waits_for_it() {
-    let world = World::embedded().await;
-    let handler = Handler::start(&world).await;
-    let mut outgoing = world.outgoing();
+/// Far longer than any test runs: what ends sooner did not end because it was due.
+const MUCH_LATER: Duration = Duration::from_secs(600);
+
+/// A handler with function and trigger `welcome`, and one delivery of it that waits.
+async fn one_that_waits(world: &World) -> (Handler, Outgoing, Waiting) {
+    let handler = Handler::start(world).await;
+    let outgoing = world.outgoing();
     handler
         .create("welcome", "http://localhost:9000/", &["1000"])
         .await;
-    let waiting = waiting(&handler, Duration::from_millis(700));
-    send_to_wait(&world, &waiting).await;
-    handler.delete("welcome").await;
-    ends_as_cancelled(&world, &mut outgoing, &waiting, "function_deleted").await;
+    let waiting = waiting(&handler, MUCH_LATER);
+    send_to_wait(world, &waiting).await;
+    wait_until_stored(world, 1).await;
+    (handler, outgoing, waiting)
+}
+
+async fn delete_trigger(handler: &Handler, name: &str) {
+    let request = DeleteTriggerRequest {
+        name: name.to_owned(),
+    };
+    handler
+        .triggers()
+        .delete_trigger(handler.with_key(request))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn deleting_a_trigger_cancels_what_waits_at_once_embedded() {
+    deleting_a_trigger_cancels_what_waits_at_once(World::embedded().await).await;
+}
+
+#[tokio::test]
+async fn deleting_a_trigger_cancels_what_waits_at_once_on_rabbitmq_and_postgres() {
+    deleting_a_trigger_cancels_what_waits_at_once(World::full().await).await;
+}
+
+async fn deleting_a_trigger_cancels_what_waits_at_once(world: World) {
+    let (handler, mut outgoing, waiting) = one_that_waits(&world).await;
+    let began = Instant::now();
+    delete_trigger(&handler, "welcome").await;
+    ends_as_cancelled(&world, &mut outgoing, &waiting, "trigger_deleted").await;
+    assert!(began.elapsed() < AT_ONCE, "after {:?}", began.elapsed());
     handler.stop().await;
     world.stop().await;
 }
 
 #[tokio::test]
-async fn disabling_a_trigger_cancels_what_waits_because_of_it() {
+async fn deleting_a_function_cancels_what_waits_at_once() {
     let world = World::embedded().await;
-    let handler = Handler::start(&world).await;
-    let mut outgoing = world.outgoing();
-    handler
-        .create("welcome", "http://localhost:9000/", &["1000"])
-        .await;
-    let waiting = waiting(&handler, Duration::from_millis(700));
-    send_to_wait(&world, &waiting).await;
+    let (handler, mut outgoing, waiting) = one_that_waits(&world).await;
+    let began = Instant::now();
+    handler.delete("welcome").await;
+    ends_as_cancelled(&world, &mut outgoing, &waiting, "function_deleted").await;
+    assert!(began.elapsed() < AT_ONCE, "after {:?}", began.elapsed());
+    handler.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn disabling_a_trigger_cancels_what_waits_at_once() {
+    let world = World::embedded().await;
+    let (handler, mut outgoing, waiting) = one_that_waits(&world).await;
+    let began = Instant::now();
     let request = UpdateTriggerRequest {
         trigger: Some(Trigger {
             name: "welcome".to_owned(),
+            enabled: Some(false),
             ..Trigger::default()
         }),
         update_mask: Some(FieldMask {
@@ -269,6 +312,103 @@ async fn disabling_a_trigger_cancels_what_waits_because_of_it() {
         .await
         .unwrap();
     ends_as_cancelled(&world, &mut outgoing, &waiting, "trigger_disabled").await;
+    assert!(began.elapsed() < AT_ONCE, "after {:?}", began.elapsed());
+    handler.stop().await;
+    world.stop().await;
+}
+
+/// Its attempt was under way when the trigger was deleted.
+#[tokio::test]
+async fn what_comes_to_wait_after_its_trigger_was_deleted_is_cancelled_at_once() {
+    let world = World::embedded().await;
+    let handler = Handler::start(&world).await;
+    let mut outgoing = world.outgoing();
+    handler
+        .create("welcome", "http://localhost:9000/", &["1000"])
+        .await;
+    let waiting = waiting(&handler, MUCH_LATER);
+    delete_trigger(&handler, "welcome").await;
+    send_to_wait(&world, &waiting).await;
+    ends_as_cancelled(&world, &mut outgoing, &waiting, "trigger_deleted").await;
+    handler.stop().await;
+    world.stop().await;
+}
+
+/// As when a trigger was switched off and on again at once.
+#[tokio::test]
+async fn what_is_called_off_by_mistake_waits_on() {
+    let world = World::embedded().await;
+    let (handler, mut outgoing, waiting) = one_that_waits(&world).await;
+    let made_due = world
+        .room
+        .make_due(
+            &waiting.event.project,
+            &Owner::Trigger(waiting.target.trigger.clone()),
+            Timestamp::now(),
+        )
+        .await;
+    assert_eq!(made_due.unwrap(), 1);
+    eventually(SOON, "it is put back", async || {
+        let due_at = world.room.next_due_at().await.unwrap();
+        (due_at == Some(waiting.due_at)).then_some(())
+    })
+    .await;
+    assert_eq!(stored(&world).await, 1);
+    outgoing.take();
+    assert!(outgoing.consignments.is_empty() && outgoing.recorded.is_empty());
+    handler.stop().await;
+    world.stop().await;
+}
+
+/// Its trigger called another function when the event came.
+#[tokio::test]
+async fn deleting_a_function_cancels_what_its_triggers_began_elsewhere() {
+    let world = World::embedded().await;
+    let (handler, mut outgoing, waiting) = one_that_waits(&world).await;
+    handler
+        .create("newcomer", "http://localhost:9000/", &[])
+        .await;
+    let request = UpdateTriggerRequest {
+        trigger: Some(Trigger {
+            name: "welcome".to_owned(),
+            function: "newcomer".to_owned(),
+            ..Trigger::default()
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["function".to_owned()],
+        }),
+    };
+    handler
+        .triggers()
+        .update_trigger(handler.with_key(request))
+        .await
+        .unwrap();
+    handler.delete("newcomer").await;
+    ends_as_cancelled(&world, &mut outgoing, &waiting, "trigger_deleted").await;
+    handler.stop().await;
+    world.stop().await;
+}
+
+/// Whoever deleted something may have died before it could call off what waits.
+#[tokio::test]
+async fn what_was_not_called_off_is_cancelled_when_it_is_due() {
+    let world = World::embedded().await;
+    let handler = Handler::start(&world).await;
+    let mut outgoing = world.outgoing();
+    handler
+        .create("welcome", "http://localhost:9000/", &["1000"])
+        .await;
+    let waiting = waiting(&handler, Duration::from_millis(1_500));
+    send_to_wait(&world, &waiting).await;
+    wait_until_stored(&world, 1).await;
+    let name = "welcome".parse().unwrap();
+    world
+        .store
+        .delete_trigger(&waiting.event.project, &name)
+        .await
+        .unwrap();
+    ends_as_cancelled(&world, &mut outgoing, &waiting, "trigger_deleted").await;
+    assert!(Timestamp::now() >= waiting.due_at);
     handler.stop().await;
     world.stop().await;
 }

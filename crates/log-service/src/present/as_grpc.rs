@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::delivery::{ErrorClass, Status};
 use domain::event::Event;
-use domain::record::Attempted;
+use domain::record::{Attempted, HeaderLines};
 use protocol::logs::v1 as wire;
 use protocol::to_timestamp;
 use storage::log_store::{DeliveryLine, DeliveryState, EventHistory};
@@ -107,8 +107,8 @@ fn attempt(attempt: Attempted) -> wire::AttemptRecord {
         response_status: attempt.response_status.map_or(0, u32::from),
         error_class: class(attempt.error_class),
         error: attempt.error.unwrap_or_default(),
-        request_headers: headers(attempt.request_headers),
-        response_headers: headers(attempt.response_headers),
+        request_headers: headers(&attempt.request_headers),
+        response_headers: headers(&attempt.response_headers),
         response_body: attempt.response_body,
         response_truncated: attempt.is_response_truncated,
         worker: attempt.worker,
@@ -117,11 +117,12 @@ fn attempt(attempt: Attempted) -> wire::AttemptRecord {
     }
 }
 
-fn headers(headers: Vec<(String, String)>) -> Vec<wire::Header> {
-    headers
-        .into_iter()
-        .map(|(name, value)| wire::Header { name, value })
-        .collect()
+fn headers(lines: &HeaderLines) -> Vec<wire::Header> {
+    let owned = |(name, value): (&str, &str)| wire::Header {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    lines.iter().map(owned).collect()
 }
 
 fn class(class: Option<ErrorClass>) -> String {

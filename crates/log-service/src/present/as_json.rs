@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::delivery::{ErrorClass, Status};
 use domain::event::Event;
-use domain::record::Attempted;
+use domain::record::{Attempted, HeaderLines};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use storage::log_store::{DeliveryLine, EventHistory};
@@ -214,8 +214,8 @@ impl From<Attempted> for Attempt {
             response_status: attempt.response_status,
             error_class: attempt.error_class.map(ErrorClass::as_str),
             error: attempt.error,
-            request_headers: headers(attempt.request_headers),
-            response_headers: headers(attempt.response_headers),
+            request_headers: headers(&attempt.request_headers),
+            response_headers: headers(&attempt.response_headers),
             response_body: String::from_utf8_lossy(&attempt.response_body).into_owned(),
             response_truncated: attempt.is_response_truncated,
             worker: attempt.worker,
@@ -225,9 +225,10 @@ impl From<Attempted> for Attempt {
     }
 }
 
-fn headers(headers: Vec<(String, String)>) -> Vec<Header> {
-    headers
-        .into_iter()
-        .map(|(name, value)| Header { name, value })
-        .collect()
+fn headers(lines: &HeaderLines) -> Vec<Header> {
+    let owned = |(name, value): (&str, &str)| Header {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    lines.iter().map(owned).collect()
 }

@@ -12,7 +12,7 @@ use domain::event::Event;
 use domain::event_type::EventType;
 use domain::id::{DeliveryId, EventId};
 use domain::pattern::Captures;
-use domain::record::{Attempted, Matched, Record};
+use domain::record::{Attempted, HeaderLines, Matched, Record};
 use domain::registry::{Change, Project, Update};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -241,9 +241,9 @@ pub(crate) fn attempted(event: &Event, trigger: &str, number: u32, answer: u16) 
         response_status: Some(answer),
         error_class: (!is_accepted).then_some(ErrorClass::Status),
         error: None,
-        request_headers: vec![("webhook-id".to_owned(), "x".to_owned())],
+        request_headers: [("webhook-id", "x")].into_iter().collect(),
         request_bytes: 12,
-        response_headers: Vec::new(),
+        response_headers: HeaderLines::default(),
         response_body: "ok".into(),
         is_response_truncated: false,
         worker: "w1".to_owned(),

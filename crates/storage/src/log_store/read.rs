@@ -107,7 +107,3 @@ pub(crate) fn read_time(micros: Option<i64>) -> Result<Option<Timestamp>, Error>
 pub(crate) fn read_response_status(status: Option<i64>) -> Option<u16> {
     status.and_then(|status| u16::try_from(status).ok())
 }
-
-pub(crate) fn read_headers(text: &str) -> Result<Vec<(String, String)>, Error> {
-    serde_json::from_str(text).map_err(|error| Error::corrupt("attempt", error))
-}

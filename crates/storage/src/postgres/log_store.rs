@@ -19,8 +19,8 @@ use super::ping;
 use crate::columns::{count, from_duration_micros, from_micros, parse, unsigned};
 use crate::log_store::implement::implement_log_reading;
 use crate::log_store::read::{
-    DELIVERY_COLUMNS, LINES, LINES_MAX, read_error_class, read_headers, read_response_status,
-    read_status, read_time, span_of, time_bounds,
+    DELIVERY_COLUMNS, LINES, LINES_MAX, read_error_class, read_response_status, read_status,
+    read_time, span_of, time_bounds,
 };
 use crate::log_store::rows::{AttemptRow, Attributes, DeliveryRow, EventRow, KEEP_FURTHEST, Rows};
 use crate::log_store::{
@@ -211,9 +211,9 @@ async fn insert_attempts(
     .bind(column(rows, |row| row.response_status))
     .bind(column(rows, |row| row.error_class))
     .bind(column(rows, |row| row.error.as_deref()))
-    .bind(column(rows, |row| row.request_headers.as_str()))
+    .bind(column(rows, |row| row.request_headers.as_ref()))
     .bind(column(rows, |row| row.request_bytes))
-    .bind(column(rows, |row| row.response_headers.as_str()))
+    .bind(column(rows, |row| row.response_headers.as_ref()))
     .bind(column(rows, |row| row.response_body))
     .bind(column(rows, |row| row.is_response_truncated))
     .bind(column(rows, |row| row.worker.as_ref()))

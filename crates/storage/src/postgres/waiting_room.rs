@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::delivery::WaitReason;
+use domain::name::ProjectName;
 use jiff::Timestamp;
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
+use uuid::Uuid;
 
 use super::wake::Wake;
 use super::{Postgres, ping};
 use crate::columns::{from_micros, micros, unsigned};
-use crate::waiting_room::{StoredRow, WaitingRow, claim_end, newest, read_reason, read_row};
+use crate::waiting_room::{
+    MADE_DUE_MAX, Owner, StoredRow, WaitingRow, claim_end, newest, read_reason, read_row,
+};
 use crate::{Error, WaitingRoom};
 
 const CHANNEL: &str = "tripline_waiting";
@@ -63,6 +67,59 @@ impl WaitingRoom for Room {
         Ok(())
     }
 
+    async fn make_due(
+        &self,
+        project: &ProjectName,
+        owner: &Owner,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        // `free_at_us` differs from `due_at_us` where somebody holds the row.
+        let statement = format!(
+            "WITH made_due AS (UPDATE waiting_room SET free_at_us = $3 \
+             WHERE delivery_id = ANY(ARRAY( \
+             SELECT delivery_id FROM waiting_room WHERE project = $1 AND {column} = $2 \
+             AND free_at_us > $3 AND free_at_us = due_at_us \
+             ORDER BY free_at_us LIMIT $4 FOR UPDATE SKIP LOCKED)) RETURNING 1) \
+             SELECT rows, pg_notify($5, '') FROM (SELECT count(*) AS rows FROM made_due) AS counted \
+             WHERE rows > 0",
+            column = owner.column()
+        );
+        let mut total = 0;
+        loop {
+            let rows: Option<i64> = sqlx::query_scalar(AssertSqlSafe(statement.as_str()))
+                .bind(project.as_str())
+                .bind(owner.name())
+                .bind(micros(now))
+                .bind(i64::from(MADE_DUE_MAX))
+                .bind(CHANNEL)
+                .fetch_optional(&self.pool)
+                .await?;
+            let rows = unsigned(rows.unwrap_or(0));
+            total += rows;
+            if rows < u64::from(MADE_DUE_MAX) {
+                return Ok(total);
+            }
+        }
+    }
+
+    async fn put_back(&self, rows: &[WaitingRow]) -> Result<(), Error> {
+        let (ids, generations, attempts) = versions(rows);
+        sqlx::query(
+            "UPDATE waiting_room SET free_at_us = due_at_us \
+             FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[]) \
+             AS early (delivery_id, generation, next_attempt) \
+             WHERE waiting_room.delivery_id = early.delivery_id \
+             AND (waiting_room.generation, waiting_room.next_attempt) \
+             = (early.generation, early.next_attempt)",
+        )
+        .bind(ids)
+        .bind(generations)
+        .bind(attempts)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     async fn claim_due(
         &self,
         now: Timestamp,
@@ -87,10 +144,7 @@ impl WaitingRoom for Room {
     }
 
     async fn remove(&self, rows: &[WaitingRow]) -> Result<(), Error> {
-        let rows = newest(rows);
-        let ids: Vec<_> = rows.iter().map(|row| row.delivery.uuid()).collect();
-        let generations: Vec<_> = rows.iter().map(|row| i64::from(row.generation)).collect();
-        let attempts: Vec<_> = rows.iter().map(|row| i64::from(row.next_attempt)).collect();
+        let (ids, generations, attempts) = versions(rows);
         sqlx::query(
             "DELETE FROM waiting_room USING UNNEST($1::uuid[], $2::bigint[], $3::bigint[]) \
              AS gone (delivery_id, generation, next_attempt) \
@@ -131,4 +185,13 @@ impl WaitingRoom for Room {
     async fn ping(&self) -> Result<(), Error> {
         ping(&self.pool).await
     }
+}
+
+/// The columns that say which attempts these are: ids, generations, numbers.
+fn versions(rows: &[WaitingRow]) -> (Vec<Uuid>, Vec<i64>, Vec<i64>) {
+    let rows = newest(rows);
+    let ids = rows.iter().map(|row| row.delivery.uuid()).collect();
+    let generations = rows.iter().map(|row| i64::from(row.generation)).collect();
+    let attempts = rows.iter().map(|row| i64::from(row.next_attempt)).collect();
+    (ids, generations, attempts)
 }

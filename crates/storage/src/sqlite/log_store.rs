@@ -19,8 +19,8 @@ use crate::columns::{count, from_duration_micros, from_micros, parse, unsigned};
 use crate::log_store::days::{Day, day_of};
 use crate::log_store::implement::implement_log_reading;
 use crate::log_store::read::{
-    DELIVERY_COLUMNS, LINES, LINES_MAX, read_error_class, read_headers, read_response_status,
-    read_status, read_time, span_of, time_bounds,
+    DELIVERY_COLUMNS, LINES, LINES_MAX, read_error_class, read_response_status, read_status,
+    read_time, span_of, time_bounds,
 };
 use crate::log_store::rows::{AttemptRow, Attributes, DeliveryRow, EventRow, KEEP_FURTHEST, Rows};
 use crate::log_store::{
@@ -230,9 +230,9 @@ async fn insert_attempts(
                 .bind(row.response_status)
                 .bind(row.error_class)
                 .bind(row.error.as_deref())
-                .bind(row.request_headers.as_str())
+                .bind(row.request_headers.as_ref())
                 .bind(row.request_bytes)
-                .bind(row.response_headers.as_str())
+                .bind(row.response_headers.as_ref())
                 .bind(row.response_body)
                 .bind(row.is_response_truncated)
                 .bind(row.worker.as_ref())

@@ -4,27 +4,59 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::delivery::WaitReason;
+use domain::name::ProjectName;
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 use tokio::sync::{Mutex, watch};
 
 use super::{File, batch, wait_for};
 use crate::columns::{from_micros, micros, unsigned};
-use crate::waiting_room::{StoredRow, WaitingRow, claim_end, newest, read_reason, read_row};
+use crate::waiting_room::{
+    MADE_DUE_MAX, Owner, StoredRow, WaitingRow, claim_end, newest, read_reason, read_row,
+};
 use crate::{Error, WaitingRoom};
 
 #[derive(Debug)]
 pub(super) struct Room {
     file: File,
-    put: watch::Sender<()>,
+    changed: watch::Sender<()>,
     seen: Mutex<watch::Receiver<()>>,
 }
 
 impl Room {
-    /// `put` is told of every row that is put, by every room of this file.
-    pub(super) fn new(file: File, put: watch::Sender<()>) -> Self {
-        let seen = Mutex::new(put.subscribe());
-        Self { file, put, seen }
+    /// `changed` is told of every row that is put or made due, by every room of this file.
+    pub(super) fn new(file: File, changed: watch::Sender<()>) -> Self {
+        let seen = Mutex::new(changed.subscribe());
+        Self {
+            file,
+            changed,
+            seen,
+        }
+    }
+
+    /// Does `what` (a statement without its condition) to these rows, unless a newer attempt has
+    /// replaced them.
+    async fn do_to(&self, what: &str, rows: &[WaitingRow]) -> Result<(), Error> {
+        let rows = newest(rows);
+        let mut transaction = self.file.begin().await?;
+        for rows in batch::runs(&rows) {
+            let meant = batch::values("", 3, rows.len());
+            let mut query = sqlx::query(AssertSqlSafe(format!(
+                "{what} WHERE rowid IN ( \
+                 SELECT held.rowid FROM ({meant}) AS meant \
+                 CROSS JOIN waiting_room AS held ON held.delivery_id = meant.column1 \
+                 WHERE (held.generation, held.next_attempt) <= (meant.column2, meant.column3))"
+            )));
+            for row in rows {
+                query = query
+                    .bind(row.delivery.uuid())
+                    .bind(row.generation)
+                    .bind(row.next_attempt);
+            }
+            query.execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
     }
 }
 
@@ -53,8 +85,48 @@ impl WaitingRoom for Room {
             query.execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
-        self.put.send_replace(());
+        self.changed.send_replace(());
         Ok(())
+    }
+
+    async fn make_due(
+        &self,
+        project: &ProjectName,
+        owner: &Owner,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        // `free_at_us` differs from `due_at_us` where somebody holds the row.
+        let statement = format!(
+            "UPDATE waiting_room SET free_at_us = $3 WHERE delivery_id IN ( \
+             SELECT delivery_id FROM waiting_room WHERE project = $1 AND {column} = $2 \
+             AND free_at_us > $3 AND free_at_us = due_at_us ORDER BY free_at_us LIMIT $4)",
+            column = owner.column()
+        );
+        let mut total = 0;
+        loop {
+            let mut transaction = self.file.begin().await?;
+            let done = sqlx::query(AssertSqlSafe(statement.as_str()))
+                .bind(project.as_str())
+                .bind(owner.name())
+                .bind(micros(now))
+                .bind(MADE_DUE_MAX)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            let rows = done.rows_affected();
+            if rows > 0 {
+                self.changed.send_replace(());
+            }
+            total += rows;
+            if rows < u64::from(MADE_DUE_MAX) {
+                return Ok(total);
+            }
+        }
+    }
+
+    async fn put_back(&self, rows: &[WaitingRow]) -> Result<(), Error> {
+        self.do_to("UPDATE waiting_room SET free_at_us = due_at_us", rows)
+            .await
     }
 
     async fn claim_due(
@@ -83,26 +155,7 @@ impl WaitingRoom for Room {
     }
 
     async fn remove(&self, rows: &[WaitingRow]) -> Result<(), Error> {
-        let rows = newest(rows);
-        let mut transaction = self.file.begin().await?;
-        for rows in batch::runs(&rows) {
-            let gone = batch::values("", 3, rows.len());
-            let mut query = sqlx::query(AssertSqlSafe(format!(
-                "DELETE FROM waiting_room WHERE rowid IN ( \
-                 SELECT held.rowid FROM ({gone}) AS gone \
-                 CROSS JOIN waiting_room AS held ON held.delivery_id = gone.column1 \
-                 WHERE (held.generation, held.next_attempt) <= (gone.column2, gone.column3))"
-            )));
-            for row in rows {
-                query = query
-                    .bind(row.delivery.uuid())
-                    .bind(row.generation)
-                    .bind(row.next_attempt);
-            }
-            query.execute(&mut *transaction).await?;
-        }
-        transaction.commit().await?;
-        Ok(())
+        self.do_to("DELETE FROM waiting_room", rows).await
     }
 
     async fn next_due_at(&self) -> Result<Option<Timestamp>, Error> {

@@ -206,7 +206,7 @@ pub(crate) async fn a_zero_byte_does_not_hold_up_a_batch(stores: &Stores) {
     };
     let attempt = Attempted {
         error: Some("broke \0 off".to_owned()),
-        response_headers: vec![("x".to_owned(), "\0".to_owned())],
+        response_headers: [("x", "\0")].into_iter().collect(),
         ..attempted(&odd, "one", 1, Status::Staged)
     };
     let batch = [

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use domain::delivery::WaitReason;
 use domain::id::{DeliveryId, EventId};
 use jiff::Timestamp;
-use storage::waiting_room::WaitingRow;
+use storage::waiting_room::{Owner, WaitingRow};
 
 use crate::{DEADLINE, Stores};
 
@@ -150,6 +150,139 @@ pub(crate) async fn a_row_that_is_put_wakes_those_who_wait(stores: &Stores) {
     let started = Instant::now();
     let put = async { room.put(&[row(1, 10)]).await.unwrap() };
     tokio::join!(put, room.changed(DEADLINE * 2));
+    assert!(started.elapsed() < DEADLINE, "it was woken, not polled");
+}
+
+fn of_trigger(name: &str) -> Owner {
+    Owner::Trigger(name.parse().unwrap())
+}
+
+fn of_function(name: &str) -> Owner {
+    Owner::Function(name.parse().unwrap())
+}
+
+pub(crate) async fn what_is_made_due_comes_at_once_and_nothing_else(stores: &Stores) {
+    let room = &stores.waiting_room;
+    let acme = "acme".parse().unwrap();
+    let of_other_project = WaitingRow {
+        project: "other".parse().unwrap(),
+        ..row(2, 600)
+    };
+    let of_other_trigger = WaitingRow {
+        trigger: "goodbye".parse().unwrap(),
+        ..row(3, 700)
+    };
+    let of_other_function = WaitingRow {
+        function: "shop/goodbye".parse().unwrap(),
+        ..row(4, 800)
+    };
+    room.put(&[
+        row(1, 900),
+        of_other_project,
+        of_other_trigger.clone(),
+        of_other_function.clone(),
+    ])
+    .await
+    .unwrap();
+    let nobody = of_function("welcome");
+    assert_eq!(room.make_due(&acme, &nobody, at(10)).await.unwrap(), 0);
+    let trigger = of_trigger("welcome");
+    assert_eq!(room.make_due(&acme, &trigger, at(10)).await.unwrap(), 2);
+    assert_eq!(room.make_due(&acme, &trigger, at(11)).await.unwrap(), 0);
+    assert_eq!(room.next_due_at().await.unwrap(), Some(at(10)));
+    assert_eq!(
+        room.claim_due(at(11), CLAIM, 10).await.unwrap(),
+        [of_other_function, row(1, 900)],
+        "with the time at which they were due"
+    );
+    let function = of_function("shop/welcome");
+    assert_eq!(room.make_due(&acme, &function, at(12)).await.unwrap(), 1);
+    assert_eq!(
+        room.claim_due(at(12), CLAIM, 10).await.unwrap(),
+        [of_other_trigger]
+    );
+    assert_eq!(
+        room.claim_due(at(13), CLAIM, 10).await.unwrap(),
+        [],
+        "the other project's waits on"
+    );
+}
+
+pub(crate) async fn making_due_leaves_what_somebody_holds(stores: &Stores) {
+    let room = &stores.waiting_room;
+    let acme = "acme".parse().unwrap();
+    let trigger = of_trigger("welcome");
+    room.put(&[row(1, 10), row(2, 600)]).await.unwrap();
+    assert_eq!(room.claim_due(at(10), CLAIM, 10).await.unwrap().len(), 1);
+    assert_eq!(room.make_due(&acme, &trigger, at(11)).await.unwrap(), 1);
+    assert_eq!(
+        room.claim_due(at(11), CLAIM, 10).await.unwrap(),
+        [row(2, 600)]
+    );
+    assert_eq!(room.make_due(&acme, &trigger, at(12)).await.unwrap(), 0);
+    assert_eq!(room.claim_due(at(12), CLAIM, 10).await.unwrap(), []);
+    assert_eq!(room.next_due_at().await.unwrap(), Some(at(40)));
+}
+
+pub(crate) async fn a_row_that_is_put_back_waits_until_it_is_due(stores: &Stores) {
+    let room = &stores.waiting_room;
+    let acme = "acme".parse().unwrap();
+    let trigger = of_trigger("welcome");
+    let newer = WaitingRow {
+        next_attempt: 3,
+        ..row(2, 60)
+    };
+    room.put(&[row(1, 50), row(2, 50)]).await.unwrap();
+    assert_eq!(room.make_due(&acme, &trigger, at(10)).await.unwrap(), 2);
+    let early = room.claim_due(at(10), CLAIM, 10).await.unwrap();
+    room.put(std::slice::from_ref(&newer)).await.unwrap();
+    room.put_back(&early).await.unwrap();
+    room.put_back(&[]).await.unwrap();
+    assert_eq!(room.next_due_at().await.unwrap(), Some(at(50)));
+    assert_eq!(room.claim_due(at(49), CLAIM, 10).await.unwrap(), []);
+    assert_eq!(room.make_due(&acme, &trigger, at(49)).await.unwrap(), 2);
+    assert_eq!(
+        room.claim_due(at(49), CLAIM, 10).await.unwrap(),
+        [row(1, 50), newer]
+    );
+}
+
+pub(crate) async fn thousands_are_made_due_in_one_call(stores: &Stores) {
+    const ROWS: u16 = 2_500;
+    let room = &stores.waiting_room;
+    let rows: Vec<_> = (0..ROWS)
+        .map(|number| {
+            let [high, low] = number.to_be_bytes();
+            let mut random = [0; 10];
+            random[0] = high;
+            random[1] = low;
+            let event = EventId::new(at(0), random);
+            WaitingRow {
+                delivery: DeliveryId::derive(event, "welcome"),
+                ..row(0, 600)
+            }
+        })
+        .collect();
+    room.put(&rows).await.unwrap();
+    let made_due = room
+        .make_due(&rows[0].project, &of_trigger("welcome"), at(10))
+        .await
+        .unwrap();
+    assert_eq!(made_due, u64::from(ROWS));
+    let claimed = room.claim_due(at(10), CLAIM, 10_000).await.unwrap();
+    assert_eq!(claimed.len(), usize::from(ROWS));
+}
+
+pub(crate) async fn a_row_that_is_made_due_wakes_those_who_wait(stores: &Stores) {
+    let room = &stores.waiting_room;
+    room.put(&[row(1, 600)]).await.unwrap();
+    room.changed(Duration::from_millis(300)).await;
+    room.changed(Duration::from_millis(300)).await;
+    let acme = "acme".parse().unwrap();
+    let trigger = of_trigger("welcome");
+    let started = Instant::now();
+    let make_due = async { room.make_due(&acme, &trigger, at(10)).await.unwrap() };
+    tokio::join!(make_due, room.changed(DEADLINE * 2));
     assert!(started.elapsed() < DEADLINE, "it was woken, not polled");
 }
 

@@ -23,6 +23,8 @@ fn circumstances() -> Circumstances {
 
 fn draft() -> Draft {
     Draft {
+        id: Some("1".to_owned()),
+        source: Some("/shop".to_owned()),
         event_type: Some("order.placed".to_owned()),
         ..Draft::default()
     }
@@ -44,7 +46,11 @@ fn fault(draft: Draft) -> (String, String, String) {
 
 #[test]
 fn a_type_alone_is_an_event() {
-    let event = check(draft()).unwrap();
+    let draft = Draft {
+        event_type: Some("order.placed".to_owned()),
+        ..Draft::default()
+    };
+    let event = accept(draft, &call(Dialect::PlainJson), circumstances()).unwrap();
     assert_eq!(event.id, event.eid.to_string());
     assert_eq!(event.source, "/projects/acme");
     assert_eq!(event.time, event.accepted_at);
@@ -80,6 +86,31 @@ fn a_type_is_needed_and_must_not_read_as_a_number() {
         });
         assert_eq!((field.as_str(), value.as_str()), ("type", bad));
         assert!(!allowed.is_empty());
+    }
+}
+
+#[test]
+fn a_cloud_event_has_an_id_and_a_source_of_its_own() {
+    for absent in [None, Some(String::new())] {
+        let without_id = Draft {
+            id: absent.clone(),
+            ..draft()
+        };
+        let without_source = Draft {
+            source: absent,
+            ..draft()
+        };
+        for (dialect, draft, name) in [
+            (Dialect::CloudEventsJson, &without_id, "id"),
+            (Dialect::CloudEventsJson, &without_source, "source"),
+            (Dialect::CloudEventsHeaders, &without_id, "ce-id"),
+            (Dialect::CloudEventsHeaders, &without_source, "ce-source"),
+        ] {
+            let fault = accept(draft.clone(), &call(dialect), circumstances()).unwrap_err();
+            assert_eq!(fault.kind, FaultKind::Invalid);
+            assert_eq!(fault.field.as_deref(), Some(name));
+            assert_eq!(fault.message, format!("{name} is missing"));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `POST /v1/projects/{project}/events`: `CloudEvents` in each mode, and plain JSON.
 
 mod attributes;
+mod body;
 mod json;
 mod media;
 mod structured;
@@ -8,7 +9,6 @@ mod structured;
 mod binary;
 mod plain;
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ use crate::draft::{Dialect, Draft};
 use crate::emit::{Accepted, Door};
 use crate::inbound::call_span;
 use crate::{error, metrics};
+use body::{Incoming, Unread, announced_bytes};
 use media::Mode;
 
 /// Clients write UUIDs or hashes here.
@@ -79,10 +80,14 @@ async fn emit(
             .get(HEADER)
             .and_then(|value| value.to_str().ok()),
     );
-    match http.emit(&project, request).instrument(span).await {
+    let (parts, body) = request.into_parts();
+    let mut body = Incoming::new(body);
+    let emitted = http.emit(&project, &parts.headers, &mut body);
+    match emitted.instrument(span).await {
         Ok(answer) => answer,
         Err(refusal) => {
             metrics::refused(refusal.code());
+            body.discard(&parts.headers).await;
             refusal.response()
         }
     }
@@ -132,9 +137,12 @@ enum Brought {
 }
 
 impl Http {
-    async fn emit(&self, project: &str, request: Request) -> Result<Response, Refusal> {
-        let (parts, body) = request.into_parts();
-        let headers = &parts.headers;
+    async fn emit(
+        &self,
+        project: &str,
+        headers: &HeaderMap,
+        body: &mut Incoming,
+    ) -> Result<Response, Refusal> {
         let project = self.authorise(headers, project)?;
         let mode = media::mode(headers).map_err(Refusal::MediaType)?;
         let key = idempotency_key(headers)?;
@@ -177,29 +185,27 @@ impl Http {
     }
 
     fn expected_bytes(&self, headers: &HeaderMap) -> Result<usize, Fault> {
-        let length = text(headers, header::CONTENT_LENGTH.as_str());
-        match length.and_then(|length| length.parse::<usize>().ok()) {
+        match announced_bytes(headers) {
             Some(bytes) if bytes > self.limits.body_bytes_max => Err(self.too_large()),
             Some(bytes) => Ok(bytes),
             None => Ok(self.limits.body_bytes_max),
         }
     }
 
-    async fn read(&self, body: Body) -> Result<Bytes, Refusal> {
-        let reading = axum::body::to_bytes(body, self.limits.body_bytes_max);
-        let read = tokio::time::timeout(self.limits.body_timeout, reading).await;
-        let read = read.map_err(|_elapsed| {
-            let message = format!("the body took longer than {:?}", self.limits.body_timeout);
-            Refusal::TooSlow(Fault::new(FaultKind::Invalid, message))
-        })?;
-        read.map_err(|error| {
-            let is_too_long = error
-                .source()
-                .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
-            if is_too_long {
-                Refusal::Fault(self.too_large())
-            } else {
-                // The client has gone: nobody reads this.
+    async fn read(&self, body: &mut Incoming) -> Result<Bytes, Refusal> {
+        let Limits {
+            body_bytes_max,
+            body_timeout,
+        } = self.limits;
+        let read = body.read(body_bytes_max, body_timeout).await;
+        read.map_err(|unread| match unread {
+            Unread::TooLarge => Refusal::Fault(self.too_large()),
+            Unread::TooSlow => {
+                let message = format!("the body took longer than {body_timeout:?}");
+                Refusal::TooSlow(Fault::new(FaultKind::Invalid, message))
+            }
+            // The client has gone: nobody reads this.
+            Unread::BrokeOff => {
                 Refusal::Fault(Fault::new(FaultKind::Invalid, "the body broke off"))
             }
         })

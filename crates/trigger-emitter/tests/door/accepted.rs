@@ -89,10 +89,13 @@ async fn data_that_is_not_json_arrives_byte_for_byte() {
     let headers = [
         ("content-type", "image/png"),
         ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/s"),
         ("ce-type", "a.b"),
     ];
     assert_eq!(system.post(&headers, &b"\x89PNG\xff"[..]).await.status, 202);
-    let text = r#"{"specversion":"1.0","type":"a.b","datacontenttype":"text/plain","data":"hé"}"#;
+    let text = r#"{"specversion":"1.0","id":"2","source":"/s","type":"a.b",
+        "datacontenttype":"text/plain","data":"hé"}"#;
     let headers = [("content-type", "application/cloudevents+json")];
     assert_eq!(system.post(&headers, text).await.status, 202);
     assert_eq!(

@@ -1,5 +1,6 @@
 //! A door on the embedded broker, and doubles of what it leans on.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -222,14 +223,20 @@ impl System {
 
     /// A gRPC client over a real socket.
     pub(crate) async fn channel(&self) -> Channel {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        lifecycle::server::serve(listener, self.router.clone(), &self.tasks);
+        let address = self.listen().await;
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
         timeout(GENEROUS, endpoint.connect())
             .await
             .unwrap()
             .unwrap()
+    }
+
+    /// Serves on a real socket, at the address that is returned.
+    pub(crate) async fn listen(&self) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        lifecycle::server::serve(listener, self.router.clone(), &self.tasks);
+        address
     }
 }
 

@@ -10,6 +10,7 @@ mod harness;
 
 mod accepted;
 mod refused;
+mod unread;
 
 mod keys;
 mod repeats;

@@ -1,5 +1,7 @@
 //! Bad input: each with its problem, and nothing stored.
 
+use std::collections::BTreeMap;
+
 use http::{Method, Request};
 
 use crate::harness::{EVENTS, System, open};
@@ -109,6 +111,8 @@ async fn more_than_256_kib_of_data_or_4_mib_of_request_is_too_large() {
     let headers = [
         ("content-type", "text/plain"),
         ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/s"),
         ("ce-type", "a.b"),
     ];
     check(
@@ -144,8 +148,55 @@ async fn one_bad_event_keeps_all_of_a_request_out() {
     let system = open().await;
     let body = r#"[{"type":"a.b"},{"type":"a.b"},{"type":"a.b"},{"type":"7"}]"#;
     check(&system, &[JSON], body, (400, "invalid", "events[3].type")).await;
-    let body = r#"[{"specversion":"1.0","type":"a.b"},{"specversion":"1.0","type":"a.b","id":""}]"#;
-    check(&system, &[BATCH], body, (400, "invalid", "events[1].id")).await;
+    let good = r#"{"specversion":"1.0","id":"1","source":"/s","type":"a.b"}"#;
+    let body = format!("[{good},{}]", good.replace("a.b", "7"));
+    check(&system, &[BATCH], body, (400, "invalid", "events[1].type")).await;
+}
+
+#[tokio::test]
+async fn a_cloud_event_needs_its_id_source_and_type() {
+    let system = open().await;
+    let required = [("id", "1"), ("source", "/s"), ("type", "a.b")];
+    for (at_fault, _) in required {
+        for instead in [None, Some("")] {
+            let written = required.map(|(name, value)| {
+                let value = if name == at_fault {
+                    instead
+                } else {
+                    Some(value)
+                };
+                (name, value)
+            });
+            let members = written
+                .iter()
+                .filter_map(|(name, value)| Some((*name, (*value)?)))
+                .chain([("specversion", "1.0")]);
+            let document = serde_json::to_string(&members.clone().collect::<BTreeMap<_, _>>());
+            let document = document.unwrap();
+            for headers in [STRUCTURED, JSON] {
+                let expected = (400, "invalid", at_fault);
+                check(&system, &[headers], document.clone(), expected).await;
+            }
+            let good = r#"{"specversion":"1.0","id":"0","source":"/s","type":"a.b"}"#;
+            let batch = format!("[{good},{document}]");
+            let field = format!("events[1].{at_fault}");
+            check(&system, &[BATCH], batch, (400, "invalid", &field)).await;
+
+            let named: Vec<_> = members
+                .map(|(name, value)| (format!("ce-{name}"), value))
+                .collect();
+            let mut headers = vec![("content-type", "text/plain")];
+            headers.extend(named.iter().map(|(name, value)| (name.as_str(), *value)));
+            let field = format!("ce-{at_fault}");
+            let [value, allowed] = check(&system, &headers, "x", (400, "invalid", &field)).await;
+            assert_eq!(value, "");
+            assert!(!allowed.is_empty());
+        }
+    }
+    let null = r#"{"specversion":"1.0","id":null,"source":"/s","type":"a.b"}"#;
+    check(&system, &[STRUCTURED], null, (400, "invalid", "id")).await;
+    let plain = r#"{"type":"a.b"}"#;
+    assert_eq!(system.post(&[JSON], plain).await.status, 202);
 }
 
 #[tokio::test]
@@ -175,18 +226,27 @@ async fn each_field_is_checked_under_the_name_it_was_written_with() {
         (r#""ten_ant":"x""#, "ten_ant"),
         (r#""specversion":"0.3""#, "specversion"),
     ] {
-        let version = if member.contains("specversion") {
+        // Of two versions the fault would be that there are two.
+        let is_version = member.contains("specversion");
+        let version = if is_version {
             ""
         } else {
             r#""specversion":"1.0","#
         };
-        let body = format!(r#"{{{version}"type":"a.b",{member}}}"#);
+        let body = format!(r#"{{{version}"id":"1","source":"/s","type":"a.b",{member}}}"#);
         check(&system, &[STRUCTURED], body, (400, "invalid", field)).await;
     }
+}
+
+#[tokio::test]
+async fn each_header_is_checked_under_its_own_name() {
+    let system = open().await;
     let with = |header: (&'static str, &'static str)| {
         [
             ("content-type", "application/json"),
             ("ce-specversion", "1.0"),
+            ("ce-id", "1"),
+            ("ce-source", "/s"),
             ("ce-type", "a.b"),
             header,
         ]

@@ -21,7 +21,7 @@ use super::ledger::Desk;
 use crate::failure::Failure;
 
 /// Where `cloudevents-binary` carries the event's id.
-const ID_HEADER: &str = "ce-id";
+const ID_HEADER: &str = "ce-subject";
 
 /// No descriptor is free, or the connection broke at once: nothing gets better by hurrying.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);

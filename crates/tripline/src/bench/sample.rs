@@ -22,7 +22,7 @@ impl Sample {
         let data = data_of(payload_bytes);
         Self {
             event_type: event_type.to_owned(),
-            head: format!(r#"{{"type":"{event_type}","id":""#),
+            head: format!(r#"{{"type":"{event_type}","subject":""#),
             tail: format!(r#"","data":{data}}}"#),
             data: data.into(),
         }
@@ -32,7 +32,8 @@ impl Sample {
         self.data.len()
     }
 
-    /// The id of a ledger's event.
+    /// What a ledger knows an event by. It is sent as the subject, so that the door, as with most
+    /// clients, has no id to look for repeats by.
     pub(crate) fn id(tag: &str, event: usize) -> String {
         format!("{tag}-{event}")
     }
@@ -46,7 +47,7 @@ impl Sample {
     /// The event as gRPC takes it.
     pub(crate) fn message(&self, tag: &str, event: usize) -> NewEvent {
         NewEvent {
-            id: Self::id(tag, event),
+            subject: Self::id(tag, event),
             r#type: self.event_type.clone(),
             data: self.data.clone(),
             ..NewEvent::default()
@@ -91,8 +92,8 @@ mod tests {
         let sample = Sample::new("bench.1", 100);
         let body: serde_json::Value = serde_json::from_slice(&sample.json("run", 7)).unwrap();
         let message = sample.message("run", 7);
-        assert_eq!(body["id"], "run-7");
-        assert_eq!(body["id"], message.id.as_str());
+        assert_eq!(body["subject"], "run-7");
+        assert_eq!(body["id"], message.subject.as_str());
         assert_eq!(body["type"], message.r#type.as_str());
         let data: serde_json::Value = serde_json::from_slice(&message.data).unwrap();
         assert_eq!(body["data"], data);

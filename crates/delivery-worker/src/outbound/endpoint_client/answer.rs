@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use domain::delivery::Outcome;
+use domain::record::HeaderLines;
 use http::response::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -17,7 +18,7 @@ const HEADERS_BYTES_MAX: usize = 8 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     status: Option<u16>,
-    headers: Vec<(String, String)>,
+    headers: HeaderLines,
     body: KeptBody,
     truncated: bool,
 }
@@ -25,15 +26,14 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn take_head(&mut self, head: &Parts) {
         self.status = Some(head.status.as_u16());
-        self.headers.reserve(head.headers.len());
         let mut bytes = 0;
         for (name, value) in &head.headers {
             bytes += name.as_str().len() + value.len();
             if bytes > HEADERS_BYTES_MAX {
                 break;
             }
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            self.headers.push((name.as_str().to_owned(), value));
+            self.headers
+                .push(name.as_str(), &String::from_utf8_lossy(value.as_bytes()));
         }
     }
 

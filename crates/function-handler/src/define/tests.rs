@@ -155,6 +155,7 @@ fn only_what_the_mask_names_is_changed() {
     };
     let wanted = wire::Trigger {
         retry: Some(retry),
+        enabled: Some(false),
         ..wire::Trigger::default()
     };
     let paths = mask(&["retry.interval", "retry.backoff"]);
@@ -177,6 +178,10 @@ fn only_what_the_mask_names_is_changed() {
     )
     .unwrap();
     assert!(!trigger.is_enabled && trigger.on.is_empty());
+
+    let silent = wire::Trigger::default();
+    let fault = change_trigger(&mut trigger, &silent, Some(&mask(&["enabled"])), later);
+    assert_eq!(fault.unwrap_err().field.unwrap(), "enabled");
 }
 
 #[test]

@@ -93,7 +93,7 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&sample.json("run", 7)).unwrap();
         let message = sample.message("run", 7);
         assert_eq!(body["subject"], "run-7");
-        assert_eq!(body["id"], message.subject.as_str());
+        assert_eq!(body["subject"], message.subject.as_str());
         assert_eq!(body["type"], message.r#type.as_str());
         let data: serde_json::Value = serde_json::from_slice(&message.data).unwrap();
         assert_eq!(body["data"], data);

@@ -86,6 +86,7 @@ mod tests {
             next_attempt,
             generation: 0,
             revision: 1,
+            is_held: false,
         }
     }
 

@@ -18,14 +18,14 @@ use domain::delivery::{Consignment, ErrorClass, Status, Target, WaitReason, Wait
 use domain::event::Event;
 use domain::event_type::EventType;
 use domain::format::Format;
-use domain::function::{Function, parse_url};
+use domain::function::{Credentials, Function, FunctionSettings, parse_url};
 use domain::id::{DeliveryId, EventId};
 use domain::pattern::Captures;
 use domain::record::{Attempted, Record};
 use domain::registry::{Change, Project, Update};
 use domain::retry::RetryPolicy;
 use domain::signature;
-use domain::trigger::Trigger;
+use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use lifecycle::{Health, Tasks};
 use protocol::envelope::Envelope;
 use protocol::registry_feed::RegistryView;
@@ -135,6 +135,8 @@ fn configured(url: &str, retry: RetryPolicy) -> Update {
         format: Format::Schmuckli,
         secret: "s3cret".to_owned(),
         signing_secret: SIGNING_SECRET.to_owned(),
+        settings: FunctionSettings::default(),
+        credentials: Credentials::default(),
         created_at: now,
         updated_at: now,
         revision: 1,
@@ -150,6 +152,9 @@ fn configured(url: &str, retry: RetryPolicy) -> Update {
         suffix: None,
         format: None,
         retry,
+        ordering: Ordering::default(),
+        backlog: Backlog::default(),
+        depth_max: DEPTH_MAX,
         created_at: now,
         updated_at: now,
         revision: 1,
@@ -185,6 +190,8 @@ fn consignment(number: u8, next_attempt: u32) -> Consignment {
         correlation_id: None,
         causation_id: None,
         depth: 0,
+        ancestry: Vec::new(),
+        deliver_at: None,
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         extensions: BTreeMap::new(),
     };
@@ -196,6 +203,7 @@ fn consignment(number: u8, next_attempt: u32) -> Consignment {
         next_attempt,
         generation: 0,
         revision: 1,
+        is_held: false,
     };
     Consignment {
         event,

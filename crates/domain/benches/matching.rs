@@ -15,7 +15,7 @@ use domain::event_type::EventType;
 use domain::id::EventId;
 use domain::matching::Matcher;
 use domain::retry::RetryPolicy;
-use domain::trigger::Trigger;
+use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 
 const SIZES: [u32; 2] = [10_000, 100_000];
 
@@ -55,6 +55,9 @@ fn trigger(number: u32) -> Arc<Trigger> {
         suffix: (number % SHAPES == 2).then(|| ".jpg".to_owned()),
         format: None,
         retry: RetryPolicy::default(),
+        ordering: Ordering::default(),
+        backlog: Backlog::default(),
+        depth_max: DEPTH_MAX,
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
         revision: 1,
@@ -101,6 +104,8 @@ fn event(number: u32) -> Event {
         correlation_id: None,
         causation_id: None,
         depth: 0,
+        ancestry: Vec::new(),
+        deliver_at: None,
         traceparent: None,
         extensions: BTreeMap::new(),
     }

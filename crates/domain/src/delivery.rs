@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::event::Event;
 use crate::id::DeliveryId;
-use crate::name::{FunctionName, TriggerName};
+use crate::name::{FunctionName, ProjectName, TriggerName};
 use crate::pattern::Captures;
 use crate::retry::RetryPolicy;
 
@@ -22,6 +22,8 @@ pub struct Target {
     pub generation: u32,
     /// The registry's revision that decided for this delivery.
     pub revision: u64,
+    /// A row in the waiting room stays for it until it has [`Ended`].
+    pub is_held: bool,
 }
 
 /// An event with the deliveries it is owed in one shard; they share its payload.
@@ -41,19 +43,81 @@ pub struct Waiting {
     pub due_at: Timestamp,
 }
 
+/// How fast the waiting room may send on what waits for one function, by the worker that owns its
+/// endpoint. The newest counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Allowance {
+    pub project: ProjectName,
+    pub function: FunctionName,
+    /// Deliveries a second; `None` where nothing is known to limit it.
+    pub per_second: Option<f64>,
+    /// How many may go at once.
+    pub burst: u32,
+    /// None goes before: the breaker is open, or the endpoint asked for a rest.
+    pub closed_until: Option<Timestamp>,
+    pub at: Timestamp,
+}
+
+/// A delivery for which a row was held in the waiting room, because others of its key wait behind
+/// it or because its request took long, is settled for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub project: ProjectName,
+    pub delivery: DeliveryId,
+    pub generation: u32,
+}
+
+/// What the waiting room is told through its queue.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    Wait(Box<Waiting>),
+    Allow(Allowance),
+    End(Ended),
+}
+
 /// Why a delivery is in the waiting room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum WaitReason {
     /// The last attempt failed and another is due later.
     Retry,
+    /// Whoever emitted the event, or an operator, named a time.
+    Scheduled,
+    /// The endpoint has as many requests under way as it bears.
+    Concurrency,
+    /// The function is called as fast as it may be.
+    Rate,
+    /// The endpoint has failed so often that it is only probed.
+    Breaker,
+    /// The function or its project is paused.
+    Paused,
+    /// An earlier event of the same key is not settled yet.
+    Order,
+    /// Its request is under way and takes long; it is due when its worker must be dead.
+    InFlight,
 }
 
 impl WaitReason {
-    pub const ALL: [Self; 1] = [Self::Retry];
+    pub const ALL: [Self; 8] = [
+        Self::Retry,
+        Self::Scheduled,
+        Self::Concurrency,
+        Self::Rate,
+        Self::Breaker,
+        Self::Paused,
+        Self::Order,
+        Self::InFlight,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Retry => "retry",
+            Self::Scheduled => "scheduled",
+            Self::Concurrency => "concurrency",
+            Self::Rate => "rate",
+            Self::Breaker => "breaker",
+            Self::Paused => "paused",
+            Self::Order => "order",
+            Self::InFlight => "in_flight",
         }
     }
 
@@ -285,6 +349,8 @@ mod tests {
         for class in ErrorClass::ALL {
             assert_eq!(ErrorClass::parse(class.as_str()), Some(class));
         }
-        assert_eq!(WaitReason::parse("retry"), Some(WaitReason::Retry));
+        for reason in WaitReason::ALL {
+            assert_eq!(WaitReason::parse(reason.as_str()), Some(reason));
+        }
     }
 }

@@ -42,6 +42,10 @@ pub struct Event {
     pub causation_id: Option<String>,
     /// How many events led to this one, each caused by the call of the one before.
     pub depth: u32,
+    /// Functions that were called on the way here, the latest last, as `[PACKAGE/]NAME`.
+    pub ancestry: Vec<String>,
+    /// Not to be delivered before; `None` means at once.
+    pub deliver_at: Option<Timestamp>,
     /// W3C trace context of the emit call.
     pub traceparent: Option<String>,
     /// Further `CloudEvents` attributes, as the client sent them; names are `[a-z0-9]{1,20}`.

@@ -1,8 +1,14 @@
 //! A function: a URL on somebody's own system, the secrets shared with it, and how it is called.
 
+mod settings;
+
 use jiff::Timestamp;
 use url::Url;
 
+pub use self::settings::{
+    Authorization, Batching, ClientCertificate, Credentials, Disabled, FunctionSettings, RateLimit,
+    RotatingSecret, Signing, TokenAlgorithm,
+};
 use crate::format::Format;
 use crate::name::{FunctionName, ProjectName};
 
@@ -10,7 +16,7 @@ use crate::name::{FunctionName, ProjectName};
 pub const URL_BYTES_MAX: usize = 2048;
 
 /// A function as configured.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Function {
     pub project: ProjectName,
     pub name: FunctionName,
@@ -21,6 +27,8 @@ pub struct Function {
     pub secret: String,
     /// Key of the Standard Webhooks signature, `whsec_` and base 64 of 32 bytes.
     pub signing_secret: String,
+    pub settings: FunctionSettings,
+    pub credentials: Credentials,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     /// The registry's revision that last changed this function.
@@ -36,6 +44,7 @@ impl std::fmt::Debug for Function {
             .field("name", &self.name)
             .field("url", &self.url.as_str())
             .field("format", &self.format)
+            .field("settings", &self.settings)
             .field("revision", &self.revision)
             .finish_non_exhaustive()
     }

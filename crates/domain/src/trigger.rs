@@ -27,10 +27,68 @@ pub struct Trigger {
     /// Overrides the function's own format.
     pub format: Option<Format>,
     pub retry: RetryPolicy,
+    pub ordering: Ordering,
+    /// What becomes of a backlog, where there is an order.
+    pub backlog: Backlog,
+    /// An event with more events than this behind it calls nobody: it is taken for a loop.
+    pub depth_max: u32,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     /// The registry's revision that last changed this trigger.
     pub revision: u64,
+}
+
+/// Events with more events behind them than this are taken for a loop, unless a trigger says else.
+pub const DEPTH_MAX: u32 = 8;
+
+/// Whether deliveries of one trigger wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ordering {
+    /// Each goes when it can.
+    #[default]
+    None,
+    /// Those whose events share an ordering key go one after the other, in the order in which the
+    /// broker confirmed the events; a failing one holds up its own key alone.
+    Key,
+}
+
+impl Ordering {
+    pub const ALL: [Self; 2] = [Self::None, Self::Key];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Key => "key",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// What is delivered of the deliveries of one key that wait behind each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backlog {
+    #[default]
+    All,
+    /// Only the newest; those before it end as `cancel` with the remark `superseded`.
+    Latest,
+}
+
+impl Backlog {
+    pub const ALL: [Self; 2] = [Self::All, Self::Latest];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Latest => "latest",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
 }
 
 impl Trigger {

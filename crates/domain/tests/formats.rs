@@ -30,6 +30,8 @@ fn event(type_name: &str, content_type: Option<&str>, data: &[u8]) -> Event {
         correlation_id: None,
         causation_id: None,
         depth: 0,
+        ancestry: Vec::new(),
+        deliver_at: None,
         traceparent: None,
         extensions: std::collections::BTreeMap::new(),
     }

@@ -1,11 +1,11 @@
 //! Turns what people ask for into functions and triggers, and says precisely what is wrong with it.
 
 use domain::event_type::TypeSelector;
-use domain::function::{Function, parse_url};
+use domain::function::{Credentials, Function, FunctionSettings, parse_url};
 use domain::name::{FunctionName, ProjectName};
 use domain::pattern::PathPattern;
 use domain::retry::RetryPolicy;
-use domain::trigger::Trigger;
+use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use jiff::Timestamp;
 use protocol::fault::Fault;
 use protocol::function::{format, retry_policy};
@@ -40,6 +40,8 @@ pub(crate) fn function(
         format: format(&request.format)?.unwrap_or_default(),
         secret: make_secret()?,
         signing_secret: make_signing_secret()?,
+        settings: FunctionSettings::default(),
+        credentials: Credentials::default(),
         created_at: now,
         updated_at: now,
         revision: 0,
@@ -100,6 +102,9 @@ pub(crate) fn trigger(
         suffix: affix("suffix", &wanted.suffix)?,
         format: format(&wanted.format)?,
         retry: retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?,
+        ordering: Ordering::default(),
+        backlog: Backlog::default(),
+        depth_max: DEPTH_MAX,
         created_at: now,
         updated_at: now,
         revision: 0,

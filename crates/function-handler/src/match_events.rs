@@ -61,6 +61,7 @@ pub fn match_events(
                 next_attempt: 1,
                 generation: 0,
                 revision: registry.revision,
+                is_held: false,
             };
             by_shard
                 .entry(shards.of(function))

@@ -1,7 +1,7 @@
 //! The envelopes in the queues: a version and a batch of what was waiting.
 
 use bytes::Bytes;
-use domain::delivery::{Consignment, Waiting};
+use domain::delivery::{Consignment, Notice, Waiting};
 use domain::event::Event;
 use domain::record::Record;
 use prost::Message;
@@ -49,18 +49,18 @@ pub trait Envelope: Sized {
 }
 
 macro_rules! envelope {
-    ($item:ty, $batch:ident, $items:ident, $bytes:expr, $traceparent:expr) => {
+    ($item:ty, $batch:ident, $items:ident [$($beside:ident),*], $bytes:expr, $traceparent:expr) => {
         impl Envelope for $item {
             const KIND: &'static str = concat!("tripline.wire.v1.", stringify!($batch));
 
             fn write(items: &[Self]) -> Bytes {
                 let $items = items.iter().map(Into::into).collect();
-                wire::$batch {
+                let batch = wire::$batch {
                     schema_version: SCHEMA_VERSION,
                     $items,
-                }
-                .encode_to_vec()
-                .into()
+                    $($beside: Vec::new(),)*
+                };
+                batch.encode_to_vec().into()
             }
 
             fn bytes(&self) -> usize {
@@ -75,49 +75,113 @@ macro_rules! envelope {
 
             fn read(body: Bytes) -> Result<Vec<Self>, ReadError> {
                 let kind = Self::KIND;
-                let batch = wire::$batch::decode(body).map_err(|error| ReadError::NotProtobuf {
-                    kind,
-                    reason: error.to_string(),
-                })?;
-                if !(1..=SCHEMA_VERSION).contains(&batch.schema_version) {
-                    return Err(ReadError::Version {
-                        kind,
-                        found: batch.schema_version,
-                    });
-                }
-                batch
-                    .$items
-                    .into_iter()
-                    .map(|item| {
-                        item.try_into()
-                            .map_err(|source| ReadError::Content { kind, source })
-                    })
-                    .collect()
+                let batch: wire::$batch = decode(kind, body)?;
+                check_version(kind, batch.schema_version)?;
+                read_all(kind, batch.$items)
             }
         }
     };
 }
 
-envelope!(Event, EventBatch, events, bytes_of_event, |event| event
+envelope!(Event, EventBatch, events [], bytes_of_event, |event| event
     .traceparent
     .as_deref());
 envelope!(
     Consignment,
     DeliveryBatch,
-    consignments,
+    consignments [],
     |consignment| bytes_of_event(&consignment.event) + consignment.targets.len() * BYTES_OF_TARGET,
     |consignment| consignment.event.traceparent.as_deref()
 );
 envelope!(
     Waiting,
     WaitingBatch,
-    waiting,
+    waiting [allowances, ended],
     |waiting| bytes_of_event(&waiting.event) + BYTES_OF_TARGET,
     |waiting| waiting.event.traceparent.as_deref()
 );
-envelope!(Record, RecordBatch, records, bytes_of_record, |_record| {
+envelope!(Record, RecordBatch, records [], bytes_of_record, |_record| {
     None
 });
+
+/// The same envelope as [`Waiting`]'s, with what else the waiting room is told beside it.
+impl Envelope for Notice {
+    const KIND: &'static str = Waiting::KIND;
+
+    fn write(items: &[Self]) -> Bytes {
+        let mut batch = wire::WaitingBatch {
+            schema_version: SCHEMA_VERSION,
+            ..wire::WaitingBatch::default()
+        };
+        for item in items {
+            match item {
+                Self::Wait(waiting) => batch.waiting.push(waiting.as_ref().into()),
+                Self::Allow(allowance) => batch.allowances.push(allowance.into()),
+                Self::End(ended) => batch.ended.push(ended.into()),
+            }
+        }
+        batch.encode_to_vec().into()
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Wait(waiting) => waiting.bytes(),
+            Self::Allow(_) | Self::End(_) => BYTES_OF_TARGET,
+        }
+    }
+
+    fn traceparent(&self) -> Option<&str> {
+        match self {
+            Self::Wait(waiting) => waiting.traceparent(),
+            Self::Allow(_) | Self::End(_) => None,
+        }
+    }
+
+    /// What waits comes first, then what is allowed, then what has ended.
+    fn read(body: Bytes) -> Result<Vec<Self>, ReadError> {
+        let kind = Self::KIND;
+        let batch: wire::WaitingBatch = decode(kind, body)?;
+        check_version(kind, batch.schema_version)?;
+        let waiting: Vec<Waiting> = read_all(kind, batch.waiting)?;
+        let mut notices: Vec<Self> = waiting
+            .into_iter()
+            .map(|waiting| Self::Wait(Box::new(waiting)))
+            .collect();
+        notices.extend(
+            read_all(kind, batch.allowances)?
+                .into_iter()
+                .map(Self::Allow),
+        );
+        notices.extend(read_all(kind, batch.ended)?.into_iter().map(Self::End));
+        Ok(notices)
+    }
+}
+
+fn decode<Batch: Message + Default>(kind: &'static str, body: Bytes) -> Result<Batch, ReadError> {
+    Batch::decode(body).map_err(|error| ReadError::NotProtobuf {
+        kind,
+        reason: error.to_string(),
+    })
+}
+
+fn check_version(kind: &'static str, found: u32) -> Result<(), ReadError> {
+    if (1..=SCHEMA_VERSION).contains(&found) {
+        Ok(())
+    } else {
+        Err(ReadError::Version { kind, found })
+    }
+}
+
+fn read_all<Wire, Item: TryFrom<Wire, Error = ConvertError>>(
+    kind: &'static str,
+    items: Vec<Wire>,
+) -> Result<Vec<Item>, ReadError> {
+    let read = |item: Wire| {
+        item.try_into()
+            .map_err(|source| ReadError::Content { kind, source })
+    };
+    items.into_iter().map(read).collect()
+}
 
 /// Ids, names and times of an event come to about this much beside its data.
 const BYTES_OF_ATTRIBUTES: usize = 300;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use domain::delivery::{Consignment, Target, WaitReason, Waiting};
+use domain::delivery::{Allowance, Consignment, Ended, Target, WaitReason, Waiting};
 use domain::event::{Actor, Event};
 use domain::event_type::EventType;
 use domain::id::{DeliveryId, EventId};
@@ -66,6 +66,8 @@ impl From<&Event> for wire::Event {
             correlation_id: event.correlation_id.clone(),
             causation_id: event.causation_id.clone(),
             depth: event.depth,
+            ancestry: event.ancestry.clone(),
+            deliver_at_us: event.deliver_at.map(to_micros),
             traceparent: event.traceparent.clone(),
             extensions: event
                 .extensions
@@ -100,6 +102,8 @@ impl TryFrom<wire::Event> for Event {
             correlation_id: event.correlation_id,
             causation_id: event.causation_id,
             depth: event.depth,
+            ancestry: event.ancestry,
+            deliver_at: event.deliver_at_us.map(from_micros),
             traceparent: event.traceparent,
             extensions: event.extensions.into_iter().collect(),
         })
@@ -121,6 +125,7 @@ impl From<&Target> for wire::Target {
             next_attempt: target.next_attempt,
             generation: target.generation,
             revision: target.revision,
+            is_held: target.is_held,
         }
     }
 }
@@ -137,6 +142,7 @@ impl TryFrom<wire::Target> for Target {
             next_attempt: target.next_attempt,
             generation: target.generation,
             revision: target.revision,
+            is_held: target.is_held,
         })
     }
 }
@@ -197,6 +203,56 @@ impl TryFrom<wire::Waiting> for Waiting {
                 .ok_or_else(|| invalid("waiting.reason", waiting.reason))?,
             since: from_micros(waiting.since_us),
             due_at: from_micros(waiting.due_at_us),
+        })
+    }
+}
+
+impl From<&Allowance> for wire::Allowance {
+    fn from(allowance: &Allowance) -> Self {
+        Self {
+            project: allowance.project.to_string(),
+            function: allowance.function.to_string(),
+            per_second: allowance.per_second,
+            burst: allowance.burst,
+            closed_until_us: allowance.closed_until.map(to_micros),
+            at_us: to_micros(allowance.at),
+        }
+    }
+}
+
+impl TryFrom<wire::Allowance> for Allowance {
+    type Error = ConvertError;
+
+    fn try_from(allowance: wire::Allowance) -> Result<Self, ConvertError> {
+        Ok(Self {
+            project: parse("allowance.project", &allowance.project)?,
+            function: parse("allowance.function", &allowance.function)?,
+            per_second: allowance.per_second,
+            burst: allowance.burst,
+            closed_until: allowance.closed_until_us.map(from_micros),
+            at: from_micros(allowance.at_us),
+        })
+    }
+}
+
+impl From<&Ended> for wire::Ended {
+    fn from(ended: &Ended) -> Self {
+        Self {
+            project: ended.project.to_string(),
+            delivery_id: id_bytes(ended.delivery.uuid()),
+            generation: ended.generation,
+        }
+    }
+}
+
+impl TryFrom<wire::Ended> for Ended {
+    type Error = ConvertError;
+
+    fn try_from(ended: wire::Ended) -> Result<Self, ConvertError> {
+        Ok(Self {
+            project: parse("ended.project", &ended.project)?,
+            delivery: DeliveryId::from_uuid(uuid("ended.delivery_id", &ended.delivery_id)?),
+            generation: ended.generation,
         })
     }
 }

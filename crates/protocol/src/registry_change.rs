@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use domain::access::{ApiKey, KeyHash, Scope};
 use domain::format::Format;
-use domain::function::{Function, parse_url};
+use domain::function::{Credentials, Function, FunctionSettings, parse_url};
 use domain::registry::{Change, Project};
 use domain::retry::{Backoff, RetryPolicy};
-use domain::trigger::Trigger;
+use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 
 use crate::event::{ConvertError, invalid, parse};
 use crate::time::{duration_micros, from_micros, to_micros};
@@ -143,6 +143,8 @@ impl TryFrom<wire::RegistryFunction> for Function {
                 .ok_or_else(|| invalid("function.format", function.format))?,
             secret: function.secret,
             signing_secret: function.signing_secret,
+            settings: FunctionSettings::default(),
+            credentials: Credentials::default(),
             created_at: from_micros(function.created_at_us),
             updated_at: from_micros(function.updated_at_us),
             revision: function.revision,
@@ -208,6 +210,9 @@ impl TryFrom<wire::RegistryTrigger> for Trigger {
             suffix: Some(trigger.suffix).filter(|suffix| !suffix.is_empty()),
             format,
             retry: retry.try_into()?,
+            ordering: Ordering::default(),
+            backlog: Backlog::default(),
+            depth_max: DEPTH_MAX,
             created_at: from_micros(trigger.created_at_us),
             updated_at: from_micros(trigger.updated_at_us),
             revision: trigger.revision,

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Timestamp;
-use domain::delivery::{Consignment, ErrorClass, Status, Target, WaitReason, Waiting};
+use domain::delivery::{
+    Allowance, Consignment, Ended, ErrorClass, Notice, Status, Target, WaitReason, Waiting,
+};
 use domain::event::{Actor, Event};
 use domain::event_type::EventType;
 use domain::id::{DeliveryId, EventId};
@@ -37,6 +39,8 @@ fn event() -> Event {
         correlation_id: Some("cor".to_owned()),
         causation_id: Some("cau".to_owned()),
         depth: 2,
+        ancestry: Vec::new(),
+        deliver_at: None,
         traceparent: Some("00-0000000000000000dd52ace79c62892f-00f067aa0ba902b7-01".to_owned()),
         extensions: [("tenant".to_owned(), "t1".to_owned())].into(),
     }
@@ -70,6 +74,7 @@ fn target() -> Target {
         next_attempt: 2,
         generation: 1,
         revision: 99,
+        is_held: false,
     }
 }
 
@@ -215,4 +220,28 @@ fn what_cannot_be_read_says_why() {
     // Version 1 with one event in which nothing is set.
     let hollow = Event::read(Bytes::from_static(&[0x08, 0x01, 0x12, 0x00])).unwrap_err();
     assert!(matches!(hollow, ReadError::Content { .. }), "{hollow}");
+}
+
+#[test]
+fn what_the_waiting_room_is_told_reads_back_and_reads_what_only_waits() {
+    let notices = vec![
+        Notice::Wait(Box::new(waiting().remove(0))),
+        Notice::Allow(Allowance {
+            project: "acme".parse().unwrap(),
+            function: target().function,
+            per_second: Some(200.5),
+            burst: 10,
+            closed_until: Some(time(9)),
+            at: time(3),
+        }),
+        Notice::End(Ended {
+            project: "acme".parse().unwrap(),
+            delivery: target().delivery,
+            generation: 1,
+        }),
+    ];
+    assert_eq!(Notice::read(Notice::write(&notices)).unwrap(), notices);
+    let only_waiting = Notice::read(Waiting::write(&waiting())).unwrap();
+    assert_eq!(only_waiting, [notices[0].clone()]);
+    assert_eq!(Waiting::read(Notice::write(&notices)).unwrap(), waiting());
 }

@@ -116,6 +116,8 @@ pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fau
         correlation_id: check.text(Field::CorrelationId, draft.correlation_id)?,
         causation_id: check.text(Field::CausationId, draft.causation_id)?,
         depth: check.depth(draft.depth)?,
+        ancestry: Vec::new(),
+        deliver_at: None,
         traceparent: Some(traceparent),
         extensions: check.extensions(draft.extensions)?,
     })

@@ -14,7 +14,7 @@ use domain::name::{FunctionName, ProjectName};
 use domain::pattern::Captures;
 use domain::record::HeaderLines;
 use domain::retry::RetryPolicy;
-use domain::trigger::Trigger;
+use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use protocol::access::authorise;
 use protocol::delivery::v1::delivery_service_server::DeliveryService;
 use protocol::delivery::v1::{Header, TestFunctionRequest, TestFunctionResponse};
@@ -155,6 +155,8 @@ fn test_event(project: &ProjectName, message: &TestFunctionRequest) -> Result<Ev
         correlation_id: None,
         causation_id: None,
         depth: 0,
+        ancestry: Vec::new(),
+        deliver_at: None,
         traceparent: None,
         extensions: BTreeMap::new(),
     })
@@ -171,6 +173,7 @@ fn test_target(event: &Event, function: &Function) -> (Target, Trigger) {
         next_attempt: 1,
         generation: 0,
         revision: function.revision,
+        is_held: false,
     };
     let trigger = Trigger {
         project: function.project.clone(),
@@ -186,6 +189,9 @@ fn test_target(event: &Event, function: &Function) -> (Target, Trigger) {
             retries_max: 0,
             ..RetryPolicy::default()
         },
+        ordering: Ordering::default(),
+        backlog: Backlog::default(),
+        depth_max: DEPTH_MAX,
         created_at: function.created_at,
         updated_at: function.updated_at,
         revision: function.revision,

@@ -13,6 +13,7 @@ use crate::event_type::{EventType, TypeSelector};
 use crate::id::EventId;
 use crate::pattern::PathPattern;
 use crate::retry::RetryPolicy;
+use crate::trigger::{Backlog, DEPTH_MAX, Ordering};
 
 #[derive(Debug, Clone)]
 enum Change {
@@ -32,6 +33,9 @@ fn trigger(name: &str) -> Trigger {
         suffix: None,
         format: None,
         retry: RetryPolicy::default(),
+        ordering: Ordering::default(),
+        backlog: Backlog::default(),
+        depth_max: DEPTH_MAX,
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
         revision: 1,
@@ -55,6 +59,8 @@ fn event(event_type: &str, subject: Option<&str>) -> Event {
         correlation_id: None,
         causation_id: None,
         depth: 0,
+        ancestry: Vec::new(),
+        deliver_at: None,
         traceparent: None,
         extensions: BTreeMap::new(),
     }

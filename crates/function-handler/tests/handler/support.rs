@@ -475,6 +475,8 @@ pub(crate) fn event(event_type: &str, subject: Option<&str>) -> Event {
         correlation_id: None,
         causation_id: None,
         depth: 0,
+        ancestry: Vec::new(),
+        deliver_at: None,
         traceparent: None,
         extensions: std::collections::BTreeMap::default(),
     }

@@ -34,6 +34,7 @@ fn waiting(handler: &Handler, due_in: Duration) -> Waiting {
         next_attempt: 2,
         generation: 1,
         revision: handler.view.read().revision,
+        is_held: false,
     };
     Waiting {
         event,

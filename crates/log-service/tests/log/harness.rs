@@ -200,6 +200,8 @@ pub(crate) fn event(number: u8, event_type: &str) -> Event {
         correlation_id: None,
         causation_id: None,
         depth: 0,
+        ancestry: Vec::new(),
+        deliver_at: None,
         traceparent: None,
         extensions: Default::default(),
     }
@@ -215,6 +217,7 @@ pub(crate) fn matched(event: &Event, triggers: &[&str]) -> Record {
         next_attempt: 1,
         generation: 0,
         revision: 1,
+        is_held: false,
     };
     let targets = triggers.iter().map(target).collect();
     Record::Matched(Matched {

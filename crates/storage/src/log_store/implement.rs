@@ -274,6 +274,8 @@ macro_rules! implement_log_reading {
                 correlation_id: None,
                 causation_id: None,
                 depth: 0,
+                ancestry: Vec::new(),
+                deliver_at: None,
                 traceparent: None,
                 extensions: BTreeMap::new(),
             };

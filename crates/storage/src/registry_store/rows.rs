@@ -5,11 +5,11 @@ use std::time::Duration;
 use domain::access::{ApiKey, KeyHash, Scope};
 use domain::event_type::TypeSelector;
 use domain::format::Format;
-use domain::function::Function;
+use domain::function::{Credentials, Function, FunctionSettings};
 use domain::name::FunctionName;
 use domain::registry::{Change, Project};
 use domain::retry::{Backoff, RetryPolicy};
-use domain::trigger::Trigger;
+use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{from_micros, parse, unsigned};
@@ -123,6 +123,8 @@ pub(crate) fn function(row: FunctionRow, cipher: &Cipher) -> Result<Function, Er
         format: parse_format("function", &format)?,
         secret: open(&secret, "secret")?,
         signing_secret: open(&signing, "signing_secret")?,
+        settings: FunctionSettings::default(),
+        credentials: Credentials::default(),
         created_at: from_micros(created_at)?,
         updated_at: from_micros(updated_at)?,
         revision: unsigned(revision),
@@ -173,6 +175,9 @@ pub(crate) fn trigger(row: TriggerRow) -> Result<Trigger, Error> {
             .map(|text| parse_format("trigger", text))
             .transpose()?,
         retry: retry.policy()?,
+        ordering: Ordering::default(),
+        backlog: Backlog::default(),
+        depth_max: DEPTH_MAX,
         created_at: from_micros(*created_at)?,
         updated_at: from_micros(*updated_at)?,
         revision: unsigned(*revision),

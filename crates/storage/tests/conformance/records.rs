@@ -44,6 +44,8 @@ pub(crate) fn event(number: u8, accepted_at: Timestamp) -> Event {
         correlation_id: None,
         causation_id: None,
         depth: 0,
+        ancestry: Vec::new(),
+        deliver_at: None,
         traceparent: None,
         extensions: BTreeMap::new(),
     }
@@ -58,6 +60,7 @@ pub(crate) fn target(event: &Event, trigger: &str) -> Target {
         next_attempt: 1,
         generation: 0,
         revision: 1,
+        is_held: false,
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use domain::access::{ApiKey, KeyHash, Scope};
 use domain::format::Format;
-use domain::function::Function;
+use domain::function::{Credentials, Function, FunctionSettings};
 use domain::registry::{Change, Project, Registry, Update};
 use domain::retry::{Backoff, RetryPolicy};
-use domain::trigger::Trigger;
+use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use jiff::Timestamp;
 use storage::{Error, RegistryStore};
 
@@ -48,6 +48,8 @@ fn function(name: &str) -> Function {
         format: Format::Schmuckli,
         secret: "the-secret-of-the-function".to_owned(),
         signing_secret: "whsec_the-signing-secret".to_owned(),
+        settings: FunctionSettings::default(),
+        credentials: Credentials::default(),
         created_at: at(2),
         updated_at: at(3),
         revision: 0,
@@ -73,6 +75,9 @@ fn trigger(name: &str, function: &str) -> Trigger {
             jitter: 0.25,
             timeout: Duration::from_secs(9),
         },
+        ordering: Ordering::default(),
+        backlog: Backlog::default(),
+        depth_max: DEPTH_MAX,
         created_at: at(4),
         updated_at: at(5),
         revision: 0,

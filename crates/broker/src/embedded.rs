@@ -108,13 +108,10 @@ impl Publisher for EmbeddedPublisher {
         let line = self.lines.get(&queue).ok_or(PublishError::Refused)?;
         let stored = Stored::from(message);
         let (confirm, confirmed) = Confirm::new();
+        let (headers, body) = stored.to_disk();
         let enqueuing = async {
             let on_its_way = self.order.lock().await;
-            let headers = stored.headers();
-            let durable = self
-                .file
-                .enqueue(line.name(), headers, stored.body.clone())
-                .await;
+            let durable = self.file.enqueue(line.name(), headers, body).await;
             let durable = durable.map_err(|error| stored::publish_error(&error))?;
             let line = Arc::clone(line);
             on_its_way

@@ -25,6 +25,7 @@ pub mod metrics;
 
 mod back_off;
 mod inbox;
+mod packing;
 
 use std::fmt;
 use std::sync::Arc;

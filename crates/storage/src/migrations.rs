@@ -16,6 +16,10 @@ const POSTGRES: &Listed = &[
         include_str!("../migrations/postgres/0002_delivery.sql"),
     ),
     ("logs", include_str!("../migrations/postgres/0003_logs.sql")),
+    (
+        "first_attempts",
+        include_str!("../migrations/postgres/0008_first_attempts.sql"),
+    ),
 ];
 
 const SQLITE_TRIPLINE: &Listed = &[
@@ -29,10 +33,16 @@ const SQLITE_TRIPLINE: &Listed = &[
     ),
 ];
 
-const SQLITE_LOGS: &Listed = &[(
-    "logs",
-    include_str!("../migrations/sqlite/logs/0001_logs.sql"),
-)];
+const SQLITE_LOGS: &Listed = &[
+    (
+        "logs",
+        include_str!("../migrations/sqlite/logs/0001_logs.sql"),
+    ),
+    (
+        "first_attempts",
+        include_str!("../migrations/sqlite/logs/0003_first_attempts.sql"),
+    ),
+];
 
 const SQLITE_QUEUE: &Listed = &[(
     "queue",

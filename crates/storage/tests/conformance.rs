@@ -222,6 +222,7 @@ on_both_databases! {
     logs:
         an_event_tells_its_whole_story,
         records_say_the_same_in_any_order_and_number,
+        a_success_at_once_is_told_once_however_it_is_reported,
         a_state_never_goes_back,
         an_ending_without_an_attempt_keeps_the_last_one,
         a_redrive_begins_again,

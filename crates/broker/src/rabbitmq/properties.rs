@@ -9,6 +9,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use uuid::Uuid;
 
 use crate::consume::SetAside;
+use crate::packing::Packed;
 use crate::publish::Message;
 
 const SCHEMA_VERSION: &str = "schema_version";
@@ -28,7 +29,7 @@ const PERSISTENT: u8 = 2;
 /// A message with everything its properties say.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
-    pub(super) body: Bytes,
+    pub(super) body: Packed,
     pub(super) kind: Cow<'static, str>,
     pub(super) schema_version: u32,
     pub(super) items: u32,
@@ -47,7 +48,7 @@ impl From<Message> for Outgoing {
         } = message;
         let kind = Cow::Borrowed(kind);
         Self {
-            body,
+            body: Packed::of(body),
             kind,
             schema_version,
             items,
@@ -78,6 +79,10 @@ impl Outgoing {
             .with_message_id(Uuid::now_v7().to_string().into())
             .with_timestamp(Timestamp::now().as_second().unsigned_abs())
             .with_headers(headers);
+        let properties = match self.body.encoding.as_deref().map(ShortString::try_new) {
+            Some(Ok(encoding)) => properties.with_content_encoding(encoding),
+            Some(Err(_)) | None => properties,
+        };
         // A kind too long for its field says nothing anybody knows.
         match ShortString::try_new(self.kind.as_ref()) {
             Ok(kind) => properties.with_type(kind),
@@ -97,6 +102,19 @@ impl Headers<'_> {
             .as_ref()
             .map(|kind| kind.as_str().to_owned())
             .unwrap_or_default()
+    }
+
+    /// The body as it was before it was packed.
+    pub(super) fn unpack(self, body: Bytes) -> Bytes {
+        self.packed(body).unpack()
+    }
+
+    pub(super) fn packed(self, body: Bytes) -> Packed {
+        let encoding = self.0.content_encoding().as_ref();
+        Packed {
+            body,
+            encoding: encoding.map(|encoding| Cow::Owned(encoding.as_str().to_owned())),
+        }
     }
 
     pub(super) fn schema_version(self) -> u32 {

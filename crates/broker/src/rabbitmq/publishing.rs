@@ -80,7 +80,7 @@ impl RabbitPublisher {
         queue: Queue,
         outgoing: Outgoing,
     ) -> Result<Confirm, PublishError> {
-        let size = outgoing.body.len();
+        let size = outgoing.body.body.len();
         if size > MESSAGE_BYTES_MAX {
             return Err(PublishError::TooLarge(size));
         }
@@ -122,6 +122,11 @@ impl RabbitPublisher {
 #[async_trait]
 impl Publisher for RabbitPublisher {
     async fn publish(&self, queue: Queue, message: Message) -> Result<Confirm, PublishError> {
+        // The limit is of what was meant, however small it can be packed.
+        let size = message.body.len();
+        if size > MESSAGE_BYTES_MAX {
+            return Err(PublishError::TooLarge(size));
+        }
         self.send(queue, message.into()).await
     }
 }

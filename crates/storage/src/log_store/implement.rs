@@ -122,6 +122,35 @@ macro_rules! implement_log_reading {
             rows.iter().map(read_event_line).collect()
         }
 
+        /// First attempts that no delivery's row holds yet; mostly they were only reported again.
+        async fn unknown<'a>(
+            connection: &mut <$database as sqlx::Database>::Connection,
+            attempts: Vec<OfProject<'a>>,
+        ) -> Result<Vec<AttemptRow<'a>>, Error> {
+            if attempts.is_empty() {
+                return Ok(Vec::new());
+            }
+            let mut question = Question::new(
+                "SELECT delivery_id FROM deliveries WHERE first_started_at_us IS NOT NULL \
+                 AND project IN (",
+            );
+            let projects: BTreeSet<&str> = attempts.iter().map(|(project, _)| *project).collect();
+            let mut list = question.separated(", ");
+            for project in projects {
+                list.push_bind(project.to_owned());
+            }
+            question.push(") AND delivery_id IN (");
+            let mut list = question.separated(", ");
+            for (_, attempt) in &attempts {
+                list.push_bind(attempt.delivery);
+            }
+            question.push(")");
+            let known: Vec<Uuid> = question.build_query_scalar().fetch_all(connection).await?;
+            let known: BTreeSet<Uuid> = known.into_iter().collect();
+            let attempts = attempts.into_iter().map(|(_, attempt)| attempt);
+            Ok(attempts.filter(|attempt| !known.contains(&attempt.delivery)).collect())
+        }
+
         /// The deliveries of events. They lie in the ranges of their events' milliseconds, so the
         /// primary key finds them.
         async fn states_of(
@@ -207,7 +236,7 @@ macro_rules! implement_log_reading {
             let filter = DeliveryFilter { event: Some(reference.clone()), ..DeliveryFilter::default() };
             push_event_conditions(&mut question, &filter);
             if let EventReference::Delivery(delivery) = reference {
-                let eid: Option<uuid::Uuid> = sqlx::query_scalar(
+                let eid: Option<Uuid> = sqlx::query_scalar(
                     "SELECT eid FROM deliveries WHERE project = $1 AND delivery_id = $2",
                 )
                 .bind(project.as_str())
@@ -240,7 +269,22 @@ macro_rules! implement_log_reading {
             .bind(i64::from(LINES_MAX))
             .fetch_all(pool)
             .await?;
-            rows.iter().map(|row| read_attempt(row, project, event, state)).collect()
+            let first = sqlx::query(
+                "SELECT first_started_at_us, first_duration_us, first_response_status, url, \
+                 request_headers, request_bytes, response_headers, response_body, \
+                 is_response_truncated, worker, traceparent FROM deliveries \
+                 WHERE project = $1 AND delivery_id = $2 AND first_started_at_us IS NOT NULL",
+            )
+            .bind(project.as_str())
+            .bind(state.id.uuid())
+            .fetch_optional(pool)
+            .await?;
+            let first = first.as_ref().map(|row| read_first_attempt(row, project, event, state));
+            let others = rows.iter().map(|row| read_attempt(row, project, event, state));
+            let mut attempts = first.into_iter().chain(others).collect::<Result<Vec<_>, _>>()?;
+            // Reported twice, the delivery's own row has it.
+            attempts.dedup_by_key(|attempt| (attempt.generation, attempt.number));
+            Ok(attempts)
         }
 
         fn read_event_line(row: &$row) -> Result<DeliveryLine, Error> {
@@ -299,6 +343,40 @@ macro_rules! implement_log_reading {
                 response_status: read_response_status(row.try_get("response_status")?),
                 error_class: read_error_class(row.try_get("error_class")?)?,
                 error: row.try_get("error")?,
+            })
+        }
+
+        /// The first attempt where it succeeded, out of the delivery's own row.
+        fn read_first_attempt(
+            row: &$row,
+            project: &ProjectName,
+            event: EventId,
+            state: &DeliveryState,
+        ) -> Result<Attempted, Error> {
+            Ok(Attempted {
+                project: project.clone(),
+                event,
+                delivery: state.id,
+                trigger: state.trigger.clone(),
+                function: state.function.clone(),
+                number: 1,
+                generation: 0,
+                started_at: from_micros(row.try_get("first_started_at_us")?)?,
+                duration: from_duration_micros(row.try_get("first_duration_us")?),
+                url: row.try_get("url")?,
+                response_status: read_response_status(row.try_get("first_response_status")?),
+                error_class: None,
+                error: None,
+                request_headers: domain::record::HeaderLines::from_text(row.try_get("request_headers")?),
+                request_bytes: unsigned(row.try_get("request_bytes")?),
+                response_headers: domain::record::HeaderLines::from_text(row.try_get("response_headers")?),
+                response_body: row.try_get::<Vec<u8>, _>("response_body")?.into(),
+                is_response_truncated: row.try_get("is_response_truncated")?,
+                worker: row.try_get("worker")?,
+                traceparent: row.try_get("traceparent")?,
+                status: Status::Processed,
+                remark: None,
+                next_attempt_at: None,
             })
         }
 

@@ -1,8 +1,8 @@
 //! Records as rows: what a batch says several times of one delivery becomes one row of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 
 use domain::delivery::{ErrorClass, Status};
 use domain::event::{Actor, Event};
@@ -33,9 +33,28 @@ pub(crate) const KEEP_FURTHEST: &str = " ON CONFLICT (project, delivery_id) DO U
      error_class = CASE WHEN excluded.step = 2147483647 AND held.generation = excluded.generation \
      THEN held.error_class ELSE excluded.error_class END, \
      error = CASE WHEN excluded.step = 2147483647 AND held.generation = excluded.generation \
-     THEN held.error ELSE excluded.error END \
+     THEN held.error ELSE excluded.error END, \
+     first_started_at_us = COALESCE(held.first_started_at_us, excluded.first_started_at_us), \
+     first_duration_us = COALESCE(held.first_duration_us, excluded.first_duration_us), \
+     first_response_status = COALESCE(held.first_response_status, excluded.first_response_status), \
+     url = COALESCE(held.url, excluded.url), \
+     request_headers = COALESCE(held.request_headers, excluded.request_headers), \
+     request_bytes = COALESCE(held.request_bytes, excluded.request_bytes), \
+     response_headers = COALESCE(held.response_headers, excluded.response_headers), \
+     response_body = COALESCE(held.response_body, excluded.response_body), \
+     is_response_truncated = COALESCE(held.is_response_truncated, excluded.is_response_truncated), \
+     worker = COALESCE(held.worker, excluded.worker), \
+     traceparent = COALESCE(held.traceparent, excluded.traceparent) \
      WHERE (held.generation, held.step, held.status IN ('processed', 'failed', 'cancel')) \
-     < (excluded.generation, excluded.step, excluded.status IN ('processed', 'failed', 'cancel'))";
+     < (excluded.generation, excluded.step, excluded.status IN ('processed', 'failed', 'cancel')) \
+     RETURNING delivery_id";
+
+/// The columns of a delivery's row, in the order in which they are bound.
+pub(crate) const INSERT_DELIVERIES: &str = "INSERT INTO deliveries AS held (project, delivery_id, \
+     eid, trigger_name, function_name, generation, step, attempts, status, remark, \
+     next_attempt_at_us, last_attempt_at_us, duration_us, response_status, error_class, error, \
+     first_started_at_us, first_duration_us, first_response_status, url, request_headers, \
+     request_bytes, response_headers, response_body, is_response_truncated, worker, traceparent)";
 
 pub(crate) struct EventRow<'a> {
     pub(crate) project: &'a str,
@@ -64,6 +83,8 @@ pub(crate) struct DeliveryRow<'a> {
     pub(crate) remark: Option<Cow<'a, str>>,
     pub(crate) next_attempt_at_us: Option<i64>,
     pub(crate) last: LastAttempt<'a>,
+    /// The first attempt, where it succeeded: the row holds it whole.
+    pub(crate) first: Option<Box<AttemptRow<'a>>>,
 }
 
 /// What the last attempt left; empty before the first.
@@ -77,6 +98,7 @@ pub(crate) struct LastAttempt<'a> {
     pub(crate) error: Option<Cow<'a, str>>,
 }
 
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AttemptRow<'a> {
     pub(crate) delivery: Uuid,
     pub(crate) generation: i64,
@@ -150,6 +172,7 @@ impl<'a> Rows<'a> {
                 remark: None,
                 next_attempt_at_us: None,
                 last: LastAttempt::default(),
+                first: None,
             });
         }
         Ok(())
@@ -157,6 +180,9 @@ impl<'a> Rows<'a> {
 
     fn add_attempted(&mut self, attempted: &'a Attempted) -> Result<(), Error> {
         let row = attempt_row(attempted)?;
+        let is_whole_story = attempted.number == 1
+            && attempted.generation == 0
+            && attempted.status == Status::Processed;
         self.add_delivery(DeliveryRow {
             project: attempted.project.as_str(),
             delivery: row.delivery,
@@ -176,11 +202,14 @@ impl<'a> Rows<'a> {
                 error_class: row.error_class,
                 error: row.error.clone(),
             },
+            first: is_whole_story.then(|| Box::new(row.clone())),
         });
-        // The first report of an attempt stays.
-        self.attempts
-            .entry((row.delivery, row.generation, row.number))
-            .or_insert(row);
+        if !is_whole_story {
+            // The first report of an attempt stays.
+            self.attempts
+                .entry((row.delivery, row.generation, row.number))
+                .or_insert(row);
+        }
         Ok(())
     }
 
@@ -211,8 +240,24 @@ impl<'a> DeliveryRow<'a> {
         {
             further.last = before.last;
         }
+        further.first = further.first.or(before.first);
         *self = further;
     }
+}
+
+/// An attempt, after the project it belongs to.
+pub(crate) type OfProject<'a> = (&'a str, AttemptRow<'a>);
+
+/// The first attempts of rows that were not written, because the table knows more already.
+pub(crate) fn left_over<'a>(rows: &[DeliveryRow<'a>], written: &[Uuid]) -> Vec<OfProject<'a>> {
+    if written.len() == rows.len() {
+        return Vec::new();
+    }
+    let written: HashSet<&Uuid> = written.iter().collect();
+    rows.iter()
+        .filter(|row| !written.contains(&row.delivery))
+        .filter_map(|row| Some((row.project, row.first.as_deref()?.clone())))
+        .collect()
 }
 
 fn settled_row(settled: &Settled) -> DeliveryRow<'_> {
@@ -228,6 +273,7 @@ fn settled_row(settled: &Settled) -> DeliveryRow<'_> {
         remark: Some(without_zero(&settled.remark)),
         next_attempt_at_us: None,
         last: LastAttempt::default(),
+        first: None,
     }
 }
 

@@ -13,6 +13,7 @@ use domain::record::{Attempted, Record};
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
+use uuid::Uuid;
 
 use super::partitions::Partitions;
 use super::ping;
@@ -22,7 +23,10 @@ use crate::log_store::read::{
     DELIVERY_COLUMNS, LINES, LINES_MAX, read_error_class, read_response_status, read_status,
     read_time, span_of, time_bounds,
 };
-use crate::log_store::rows::{AttemptRow, Attributes, DeliveryRow, EventRow, KEEP_FURTHEST, Rows};
+use crate::log_store::rows::{
+    AttemptRow, Attributes, DeliveryRow, EventRow, INSERT_DELIVERIES, KEEP_FURTHEST, OfProject,
+    Rows, left_over,
+};
 use crate::log_store::{
     Cursor, DeliveryFilter, DeliveryLine, DeliveryState, EventHistory, EventReference,
 };
@@ -43,13 +47,14 @@ impl Logs {
     }
 
     async fn insert(&self, records: &[&Record]) -> Result<(), Error> {
-        let (events, deliveries, attempts) = Rows::of(records.iter().copied())?.into_parts();
+        let (events, deliveries, mut attempts) = Rows::of(records.iter().copied())?.into_parts();
         let mut transaction = self.pool.begin().await?;
         if !events.is_empty() {
             insert_events(&mut transaction, &events).await?;
         }
         if !deliveries.is_empty() {
-            insert_deliveries(&mut transaction, &deliveries).await?;
+            let left = insert_deliveries(&mut transaction, &deliveries).await?;
+            attempts.extend(unknown(&mut transaction, left).await?);
         }
         if !attempts.is_empty() {
             insert_attempts(&mut transaction, &attempts).await?;
@@ -155,38 +160,54 @@ async fn insert_events(connection: &mut PgConnection, rows: &[EventRow<'_>]) -> 
     Ok(())
 }
 
-const INSERT_DELIVERIES: &str = "INSERT INTO deliveries AS held (project, delivery_id, eid, \
-     trigger_name, function_name, generation, step, attempts, status, remark, \
-     next_attempt_at_us, last_attempt_at_us, duration_us, response_status, error_class, error) \
-     SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], \
-     $6::bigint[], $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::bigint[], \
-     $12::bigint[], $13::bigint[], $14::bigint[], $15::text[], $16::text[])";
-
-async fn insert_deliveries(
+/// Answers with the first attempts that found their delivery's row further than themselves: they
+/// are kept as the other attempts are.
+async fn insert_deliveries<'a>(
     connection: &mut PgConnection,
-    rows: &[DeliveryRow<'_>],
-) -> Result<(), Error> {
-    sqlx::query(AssertSqlSafe([INSERT_DELIVERIES, KEEP_FURTHEST].concat()))
-        .bind(column(rows, |row| row.project))
-        .bind(column(rows, |row| row.delivery))
-        .bind(column(rows, |row| row.eid))
-        .bind(column(rows, |row| row.trigger))
-        .bind(column(rows, |row| row.function.as_str()))
-        .bind(column(rows, |row| row.generation))
-        .bind(column(rows, |row| row.step))
-        .bind(column(rows, |row| row.last.attempts))
-        .bind(column(rows, |row| row.status.as_str()))
-        .bind(column(rows, |row| row.remark.as_deref()))
-        .bind(column(rows, |row| row.next_attempt_at_us))
-        .bind(column(rows, |row| row.last.at_us))
-        .bind(column(rows, |row| row.last.duration_us))
-        .bind(column(rows, |row| row.last.response_status))
-        .bind(column(rows, |row| row.last.error_class))
-        .bind(column(rows, |row| row.last.error.as_deref()))
-        .execute(connection)
-        .await?;
-    Ok(())
+    rows: &[DeliveryRow<'a>],
+) -> Result<Vec<OfProject<'a>>, Error> {
+    let written: Vec<Uuid> = sqlx::query_scalar(AssertSqlSafe(
+        [INSERT_DELIVERIES, FROM_ARRAYS, KEEP_FURTHEST].concat(),
+    ))
+    .bind(column(rows, |row| row.project))
+    .bind(column(rows, |row| row.delivery))
+    .bind(column(rows, |row| row.eid))
+    .bind(column(rows, |row| row.trigger))
+    .bind(column(rows, |row| row.function.as_str()))
+    .bind(column(rows, |row| row.generation))
+    .bind(column(rows, |row| row.step))
+    .bind(column(rows, |row| row.last.attempts))
+    .bind(column(rows, |row| row.status.as_str()))
+    .bind(column(rows, |row| row.remark.as_deref()))
+    .bind(column(rows, |row| row.next_attempt_at_us))
+    .bind(column(rows, |row| row.last.at_us))
+    .bind(column(rows, |row| row.last.duration_us))
+    .bind(column(rows, |row| row.last.response_status))
+    .bind(column(rows, |row| row.last.error_class))
+    .bind(column(rows, |row| row.last.error.as_deref()))
+    .bind(of_first(rows, |first| first.started_at_us))
+    .bind(of_first(rows, |first| first.duration_us))
+    .bind(column(rows, |row| row.first.as_ref()?.response_status))
+    .bind(of_first(rows, |first| first.url.as_ref()))
+    .bind(of_first(rows, |first| first.request_headers.as_ref()))
+    .bind(of_first(rows, |first| first.request_bytes))
+    .bind(of_first(rows, |first| first.response_headers.as_ref()))
+    .bind(of_first(rows, |first| first.response_body))
+    .bind(of_first(rows, |first| first.is_response_truncated))
+    .bind(of_first(rows, |first| first.worker.as_ref()))
+    .bind(column(rows, |row| {
+        row.first.as_ref()?.traceparent.as_deref()
+    }))
+    .fetch_all(connection)
+    .await?;
+    Ok(left_over(rows, &written))
 }
+
+const FROM_ARRAYS: &str = " SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::uuid[], $4::text[], \
+     $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[], $10::text[], $11::bigint[], \
+     $12::bigint[], $13::bigint[], $14::bigint[], $15::text[], $16::text[], $17::bigint[], \
+     $18::bigint[], $19::bigint[], $20::text[], $21::text[], $22::bigint[], $23::text[], \
+     $24::bytea[], $25::boolean[], $26::text[], $27::text[])";
 
 async fn insert_attempts(
     connection: &mut PgConnection,
@@ -229,4 +250,13 @@ async fn insert_attempts(
 /// One column of the rows, as an array of its own.
 fn column<'a, Row, T: 'a>(rows: &'a [Row], value: impl Fn(&'a Row) -> T) -> Vec<T> {
     rows.iter().map(value).collect()
+}
+
+/// A column of the first attempts, where the rows hold them.
+fn of_first<'a, T: 'a>(
+    rows: &'a [DeliveryRow<'_>],
+    value: impl Fn(&'a AttemptRow<'_>) -> T,
+) -> Vec<Option<T>> {
+    let of_row = |row: &'a DeliveryRow<'_>| row.first.as_deref().map(&value);
+    rows.iter().map(of_row).collect()
 }

@@ -13,6 +13,7 @@ use domain::record::{Attempted, Record};
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use uuid::Uuid;
 
 use super::{File, batch};
 use crate::columns::{count, from_duration_micros, from_micros, parse, unsigned};
@@ -22,7 +23,10 @@ use crate::log_store::read::{
     DELIVERY_COLUMNS, LINES, LINES_MAX, read_error_class, read_response_status, read_status,
     read_time, span_of, time_bounds,
 };
-use crate::log_store::rows::{AttemptRow, Attributes, DeliveryRow, EventRow, KEEP_FURTHEST, Rows};
+use crate::log_store::rows::{
+    AttemptRow, Attributes, DeliveryRow, EventRow, INSERT_DELIVERIES, KEEP_FURTHEST, OfProject,
+    Rows, left_over,
+};
 use crate::log_store::{
     Cursor, DeliveryFilter, DeliveryLine, DeliveryState, EventHistory, EventReference,
 };
@@ -42,10 +46,11 @@ impl Logs {
     }
 
     async fn insert(&self, records: &[&Record]) -> Result<(), Error> {
-        let (events, deliveries, attempts) = Rows::of(records.iter().copied())?.into_parts();
+        let (events, deliveries, mut attempts) = Rows::of(records.iter().copied())?.into_parts();
         let mut transaction = self.file.begin().await?;
         insert_events(&mut transaction, &events).await?;
-        insert_deliveries(&mut transaction, &deliveries).await?;
+        let left = insert_deliveries(&mut transaction, &deliveries).await?;
+        attempts.extend(unknown(&mut transaction, left).await?);
         insert_attempts(&mut transaction, &attempts).await?;
         transaction.commit().await?;
         Ok(())
@@ -118,7 +123,7 @@ impl LogStore for Logs {
             );
             loop {
                 let mut transaction = self.file.begin().await?;
-                let gone: Vec<uuid::Uuid> = sqlx::query_scalar(AssertSqlSafe(statement.clone()))
+                let gone: Vec<Uuid> = sqlx::query_scalar(AssertSqlSafe(statement.clone()))
                     .bind(end)
                     .bind(ROWS_DELETED_MAX)
                     .fetch_all(&mut *transaction)
@@ -172,18 +177,18 @@ async fn insert_events(
     Ok(())
 }
 
-const INSERT_DELIVERIES: &str = "INSERT INTO deliveries AS held (project, delivery_id, eid, \
-     trigger_name, function_name, generation, step, attempts, status, remark, \
-     next_attempt_at_us, last_attempt_at_us, duration_us, response_status, error_class, error)";
-
-async fn insert_deliveries(
+/// Answers with the first attempts that found their delivery's row further than themselves: they
+/// are kept as the other attempts are.
+async fn insert_deliveries<'a>(
     connection: &mut SqliteConnection,
-    rows: &[DeliveryRow<'_>],
-) -> Result<(), Error> {
+    rows: &[DeliveryRow<'a>],
+) -> Result<Vec<OfProject<'a>>, Error> {
+    let mut left = Vec::new();
     for rows in batch::runs(rows) {
-        let insert = batch::values(INSERT_DELIVERIES, 16, rows.len()) + KEEP_FURTHEST;
-        let mut query = sqlx::query(AssertSqlSafe(insert));
+        let insert = batch::values(INSERT_DELIVERIES, 27, rows.len()) + KEEP_FURTHEST;
+        let mut query = sqlx::query_scalar(AssertSqlSafe(insert));
         for row in rows {
+            let first = row.first.as_deref();
             query = query
                 .bind(row.project)
                 .bind(row.delivery)
@@ -200,11 +205,23 @@ async fn insert_deliveries(
                 .bind(row.last.duration_us)
                 .bind(row.last.response_status)
                 .bind(row.last.error_class)
-                .bind(row.last.error.as_deref());
+                .bind(row.last.error.as_deref())
+                .bind(first.map(|first| first.started_at_us))
+                .bind(first.map(|first| first.duration_us))
+                .bind(first.and_then(|first| first.response_status))
+                .bind(first.map(|first| first.url.as_ref()))
+                .bind(first.map(|first| first.request_headers.as_ref()))
+                .bind(first.map(|first| first.request_bytes))
+                .bind(first.map(|first| first.response_headers.as_ref()))
+                .bind(first.map(|first| first.response_body))
+                .bind(first.map(|first| first.is_response_truncated))
+                .bind(first.map(|first| first.worker.as_ref()))
+                .bind(first.and_then(|first| first.traceparent.as_deref()));
         }
-        query.execute(&mut *connection).await?;
+        let written: Vec<Uuid> = query.fetch_all(&mut *connection).await?;
+        left.extend(left_over(rows, &written));
     }
-    Ok(())
+    Ok(left)
 }
 
 const INSERT_ATTEMPTS: &str = "INSERT INTO attempts (delivery_id, generation, number, \

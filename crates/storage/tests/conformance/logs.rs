@@ -97,6 +97,46 @@ pub(crate) async fn records_say_the_same_in_any_order_and_number(stores: &Stores
     assert_eq!(history.deliveries[0].1.len(), 2);
 }
 
+/// Such an attempt lives in its delivery's row, others in rows of their own.
+pub(crate) async fn a_success_at_once_is_told_once_however_it_is_reported(stores: &Stores) {
+    let first = |event: &Event| attempted(event, "one", 1, Status::Processed);
+    let second = |event: &Event| attempted(event, "one", 2, Status::Staged);
+    let redriven = |event: &Event| Attempted {
+        generation: 1,
+        ..attempted(event, "one", 1, Status::Failed)
+    };
+    let all: Vec<Event> = (1..=5).map(|number| event(number, at(0))).collect();
+    let [alone, twice, late, behind, again] = &*all else {
+        unreachable!()
+    };
+    for records in [
+        vec![record(first(alone)), matched(alone, &["one"])],
+        vec![matched(twice, &["one"]), record(first(twice))],
+        vec![record(first(twice))],
+        // Another worker tried as well, and its report is here first.
+        vec![record(second(behind))],
+        vec![record(first(behind)), record(first(late))],
+        vec![matched(late, &["one"]), matched(behind, &["one"])],
+        vec![record(first(again)), matched(again, &["one"])],
+        vec![record(redriven(again)), record(first(again))],
+    ] {
+        stores.logs.record(&records).await.unwrap();
+    }
+    for (event, expected) in [
+        (alone, vec![first(alone)]),
+        (twice, vec![first(twice)]),
+        (late, vec![first(late)]),
+        (behind, vec![first(behind), second(behind)]),
+        (again, vec![first(again), redriven(again)]),
+    ] {
+        let reference = EventReference::Internal(event.eid);
+        let history = stores.logs.event(&acme(), &reference).await.unwrap();
+        let deliveries = history.unwrap().deliveries;
+        assert_eq!(deliveries.len(), 1);
+        assert_eq!(deliveries[0].1, expected);
+    }
+}
+
 pub(crate) async fn a_state_never_goes_back(stores: &Stores) {
     let event = event(1, at(0));
     let store = async |records: &[Record]| {
@@ -267,6 +307,16 @@ pub(crate) async fn views_have_the_columns_of_space_cloud(stores: &Stores) {
     assert_eq!(count(where_known).await, 2);
     let failed = format!("{where_known} AND response_status_code = 0 AND error_msg = 'refused'");
     assert_eq!(count(&failed).await, 1);
+    let at_once = record(attempted(&event, "two", 1, Status::Processed));
+    stores
+        .logs
+        .record(std::slice::from_ref(&at_once))
+        .await
+        .unwrap();
+    stores.logs.record(&[at_once]).await.unwrap();
+    assert_eq!(count(where_known).await, 3);
+    let succeeded = format!("{where_known} AND response_status_code = 200 AND attempt = 1");
+    assert_eq!(count(&succeeded).await, 1);
 }
 
 pub(crate) async fn a_large_batch_is_stored_whole(stores: &Stores) {
@@ -277,7 +327,7 @@ pub(crate) async fn a_large_batch_is_stored_whole(stores: &Stores) {
         records.push(record(attempted(&event, "one", 1, Status::Processed)));
     }
     stores.logs.record(&records).await.unwrap();
-    for table in ["events", "deliveries", "attempts"] {
+    for table in ["events", "deliveries", "invocation_logs"] {
         assert_eq!(stores.raw.count_of_logs(table).await, 500, "{table}");
     }
     let processed = vec![Status::Processed];

@@ -162,7 +162,7 @@ impl Subscription {
         };
         let received = Received {
             queue: self.queue,
-            body: body.clone(),
+            body: headers.unpack(body.clone()),
             kind: headers.kind(),
             schema_version: headers.schema_version(),
             is_redelivered: redelivered,
@@ -234,7 +234,7 @@ impl Subscription {
         tracing::error!(queue = %self.queue, %reason, "message cannot be read and is set aside");
         let headers = Headers(&properties);
         let outgoing = Outgoing {
-            body,
+            body: headers.packed(body),
             kind: headers.kind().into(),
             schema_version: headers.schema_version(),
             items: headers.items(),

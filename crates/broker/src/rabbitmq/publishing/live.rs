@@ -172,7 +172,7 @@ impl Live {
                     mandatory: true,
                     ..BasicPublishOptions::default()
                 },
-                &outgoing.body,
+                &outgoing.body.body,
                 outgoing.properties(),
             );
             let outcome = match published.await {

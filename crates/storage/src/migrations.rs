@@ -23,6 +23,11 @@ const POSTGRES: &Listed = &[
         include_str!("../migrations/postgres/0003_logs.sql"),
     ),
     (
+        4,
+        "settings",
+        include_str!("../migrations/postgres/0004_settings.sql"),
+    ),
+    (
         5,
         "lanes",
         include_str!("../migrations/postgres/0005_lanes.sql"),
@@ -39,6 +44,11 @@ const SQLITE_TRIPLINE: &Listed = &[
         2,
         "delivery",
         include_str!("../migrations/sqlite/tripline/0002_delivery.sql"),
+    ),
+    (
+        3,
+        "settings",
+        include_str!("../migrations/sqlite/tripline/0003_settings.sql"),
     ),
     (
         4,

@@ -71,6 +71,22 @@ impl Deliverer {
         }
     }
 
+    /// What goes back to the waiting room, because its function or project is paused.
+    pub fn paused(&self, event: &Event, target: &Target) -> Option<Waiting> {
+        let is_paused = self
+            .registry
+            .read()
+            .is_paused(&event.project, &target.function);
+        let now = Timestamp::now();
+        is_paused.then(|| Waiting {
+            event: event.clone(),
+            target: target.clone(),
+            reason: WaitReason::Paused,
+            since: now,
+            due_at: now,
+        })
+    }
+
     async fn attempt(
         &self,
         event: &Event,

@@ -80,7 +80,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             BatchLimits::unhurried(),
             tasks,
         ),
-        waiting: Batcher::start(
+        notices: Batcher::start(
             publisher,
             Queue::Waiting,
             Encoding::of_envelope(),

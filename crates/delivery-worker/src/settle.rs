@@ -1,7 +1,8 @@
 //! Makes what came of an attempt durable: first the next try, then the record, then the ack.
 
 use broker::{Acknowledgement, Batcher, PublishError};
-use domain::delivery::Waiting;
+use domain::delivery::{Ended, Notice, Target, Waiting};
+use domain::name::ProjectName;
 use domain::record::Record;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +13,8 @@ use crate::deliver::Settlement;
 #[derive(Clone, Debug)]
 pub struct Settler {
     pub records: Batcher<Record>,
-    pub waiting: Batcher<Waiting>,
+    /// What the waiting room is told.
+    pub notices: Batcher<Notice>,
 }
 
 impl Settler {
@@ -20,10 +22,15 @@ impl Settler {
     ///
     /// # Errors
     /// Only when the process ends first: then nothing may be acknowledged.
-    pub async fn settle(&self, settlement: Settlement) -> Result<(), PublishError> {
+    pub async fn settle(&self, settlement: Settlement, target: &Target) -> Result<(), PublishError> {
+        let project = settlement.record.project().clone();
+        let has_ended = settlement.waiting.is_none();
         // Both are put in line before either is awaited. A crash in between repeats the attempt.
         let waiting = match settlement.waiting {
-            Some(waiting) => Some(self.waiting.put_until_durable(vec![waiting]).await?),
+            Some(waiting) => {
+                let notice = vec![Notice::Wait(Box::new(waiting))];
+                Some(self.notices.put_until_durable(notice).await?)
+            }
             None => None,
         };
         let record = self
@@ -33,7 +40,32 @@ impl Settler {
         if let Some(waiting) = waiting {
             waiting.await?;
         }
-        record.await
+        record.await?;
+        // Last, since the row is all that is left to repeat the delivery by.
+        if target.is_held && has_ended {
+            self.end(project, target).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a delivery back untried.
+    ///
+    /// # Errors
+    /// Only when the process ends first.
+    pub async fn hand_back(&self, waiting: Waiting) -> Result<(), PublishError> {
+        let notice = Notice::Wait(Box::new(waiting));
+        self.notices.push_until_durable(vec![notice]).await
+    }
+
+    async fn end(&self, project: ProjectName, target: &Target) -> Result<(), PublishError> {
+        let ended = Ended {
+            project,
+            delivery: target.delivery,
+            generation: target.generation,
+        };
+        self.notices
+            .push_until_durable(vec![Notice::End(ended)])
+            .await
     }
 }
 

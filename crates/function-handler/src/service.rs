@@ -107,6 +107,8 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             broker: Arc::clone(&broker),
             index: Arc::clone(&index),
             outbound: outbound.clone(),
+            room: Arc::clone(&waiting_room),
+            tasks: tasks.clone(),
             messages_in_hand_max: config.messages_in_hand_max,
             share: share.clone(),
         };

@@ -76,6 +76,7 @@ impl From<&Project> for projects::Project {
         Self {
             name: project.name.to_string(),
             created_at: Some(to_timestamp(project.created_at)),
+            paused: project.is_paused,
         }
     }
 }

@@ -22,6 +22,7 @@ impl From<&Change> for wire::RegistryChange {
                 name: project.name.to_string(),
                 created_at_us: to_micros(project.created_at),
                 revision: project.revision,
+                paused: project.is_paused,
             }),
             Change::Key(key) => Wire::Key(key.into()),
             Change::Function(function) => Wire::Function(function.into()),
@@ -54,6 +55,7 @@ impl TryFrom<wire::RegistryChange> for Change {
             Wire::Project(project) => Self::Project(Project {
                 name: parse("project.name", &project.name)?,
                 created_at: from_micros(project.created_at_us),
+                is_paused: project.paused,
                 revision: project.revision,
             }),
             Wire::Key(key) => Self::Key(key.try_into()?),

@@ -155,8 +155,17 @@ impl Shards {
             in_hand.settled();
             return;
         }
+        if let Some(waiting) = self.deliverer.paused(event, target) {
+            match self.settler.hand_back(waiting).await {
+                Ok(()) => in_hand.settled(),
+                Err(reason) => {
+                    debug!(delivery.id = %target.delivery, %reason, "not handed back; it comes again");
+                }
+            }
+            return;
+        }
         let settlement = self.deliverer.deliver(event, target).await;
-        match self.settler.settle(settlement).await {
+        match self.settler.settle(settlement, target).await {
             Ok(()) => {
                 self.recent.finished(target);
                 in_hand.settled();

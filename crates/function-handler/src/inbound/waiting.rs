@@ -128,7 +128,7 @@ impl Told {
 }
 
 /// The payload is an envelope of its own, so that a later release can still read it.
-fn row_of(waiting: &Waiting) -> WaitingRow {
+pub(crate) fn row_of(waiting: &Waiting) -> WaitingRow {
     let target = &waiting.target;
     WaitingRow {
         project: waiting.event.project.clone(),
@@ -140,6 +140,7 @@ fn row_of(waiting: &Waiting) -> WaitingRow {
         reason: waiting.reason,
         since: waiting.since,
         due_at: waiting.due_at,
+        order_key: None,
         payload: Waiting::write(std::slice::from_ref(waiting)),
     }
 }

@@ -27,6 +27,26 @@ macro_rules! implement_registry_store {
                 projects_after(&mut read, 0).await
             }
 
+            async fn pause_project(
+                &self,
+                name: &ProjectName,
+                is_paused: bool,
+            ) -> Result<Project, Error> {
+                let (mut change, revision) = self.begin_change().await?;
+                let row: Option<rows::ProjectRow> = sqlx::query_as(
+                    "UPDATE projects SET is_paused = $2, revision = $3 WHERE name = $1 \
+                     RETURNING name, created_at_us, is_paused, revision",
+                )
+                .bind(name.as_str())
+                .bind(is_paused)
+                .bind(revision)
+                .fetch_optional(&mut *change)
+                .await?;
+                let row = row.ok_or_else(|| not_found("project", name))?;
+                self.commit_change(change, revision).await?;
+                rows::project(row)
+            }
+
             async fn create_key(&self, key: &ApiKey) -> Result<u64, Error> {
                 let (mut change, revision) = self.begin_change().await?;
                 require_project(&mut change, &key.project).await?;
@@ -515,7 +535,7 @@ macro_rules! implement_registry_store {
             revision: i64,
         ) -> Result<Vec<Project>, Error> {
             let rows: Vec<rows::ProjectRow> = sqlx::query_as(
-                "SELECT name, created_at_us, revision FROM projects \
+                "SELECT name, created_at_us, is_paused, revision FROM projects \
                  WHERE revision > $1 ORDER BY name",
             )
             .bind(revision)

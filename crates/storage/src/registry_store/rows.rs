@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::columns::{from_micros, parse, unsigned};
 use crate::{Cipher, Error};
 
-pub(crate) type ProjectRow = (String, i64, i64);
+pub(crate) type ProjectRow = (String, i64, bool, i64);
 
 pub(crate) type KeyRow = (
     String,
@@ -64,10 +64,11 @@ pub(crate) type TriggerRow = (
 );
 
 pub(crate) fn project(row: ProjectRow) -> Result<Project, Error> {
-    let (name, created_at, revision) = row;
+    let (name, created_at, is_paused, revision) = row;
     Ok(Project {
         name: parse("project", &name)?,
         created_at: from_micros(created_at)?,
+        is_paused,
         revision: unsigned(revision),
     })
 }

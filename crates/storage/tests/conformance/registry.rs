@@ -26,6 +26,7 @@ fn project(name: &str) -> Project {
     Project {
         name: name.parse().unwrap(),
         created_at: at(0),
+        is_paused: false,
         revision: 0,
     }
 }

@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "functions",
         "projects",
         "registry",
+        "waiting",
         "delivery",
         "logs",
         "wire",

@@ -22,7 +22,11 @@ impl Settler {
     ///
     /// # Errors
     /// Only when the process ends first: then nothing may be acknowledged.
-    pub async fn settle(&self, settlement: Settlement, target: &Target) -> Result<(), PublishError> {
+    pub async fn settle(
+        &self,
+        settlement: Settlement,
+        target: &Target,
+    ) -> Result<(), PublishError> {
         let project = settlement.record.project().clone();
         let has_ended = settlement.waiting.is_none();
         // Both are put in line before either is awaited. A crash in between repeats the attempt.

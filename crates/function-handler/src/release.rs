@@ -3,6 +3,8 @@
 mod judge;
 mod send_on;
 
+pub(crate) use judge::Ending;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,7 @@ use crate::error::with_causes;
 use crate::index::{Index, Notice};
 use crate::metrics;
 use crate::outbound::deliveries::Outbound;
-use judge::{Ending, Fate, SUPERSEDED, Unread};
+use judge::{Fate, SUPERSEDED, Unread};
 use send_on::Sorted;
 
 /// The waiting room is looked at this often even if it told of nothing.
@@ -332,9 +334,7 @@ async fn wake_resumed(
                     let name = Some(&function.name);
                     room.wake(&function.project, name, Timestamp::now()).await
                 }
-                Change::Project(project) => {
-                    room.wake(&project.name, None, Timestamp::now()).await
-                }
+                Change::Project(project) => room.wake(&project.name, None, Timestamp::now()).await,
                 Change::Key(_)
                 | Change::FunctionDeleted { .. }
                 | Change::Trigger(_)

@@ -51,4 +51,6 @@ macro_rules! generated {
     )+};
 }
 
-generated!(delivery, events, functions, logs, projects, registry, wire);
+generated!(
+    delivery, events, functions, logs, projects, registry, waiting, wire
+);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use broker::{Acknowledgement, Broker, Consumer, PublishError, Queue, Received};
 use coordination::Share;
-use domain::event::Event;
 use domain::delivery::Waiting;
+use domain::event::Event;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 use jiff::Timestamp;
 use lifecycle::Tasks;

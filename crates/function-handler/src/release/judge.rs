@@ -33,16 +33,16 @@ pub(super) enum Fate {
 
 /// Why a delivery ends, and the record that says so.
 #[derive(Debug)]
-pub(super) struct Ending {
-    pub(super) remark: &'static str,
-    pub(super) record: Record,
+pub(crate) struct Ending {
+    pub(crate) remark: &'static str,
+    pub(crate) record: Record,
 }
 
 /// The remark of a delivery that a newer one of its key has overtaken.
 pub(super) const SUPERSEDED: &str = "superseded";
 
 impl Ending {
-    pub(super) fn of(
+    pub(crate) fn of(
         event: &Event,
         target: &Target,
         status: Status,

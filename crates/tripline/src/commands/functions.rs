@@ -123,6 +123,8 @@ pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(
             let request = update_request(name, url, format, &flags, &reset)?;
             update(request, connection).await
         }
+        Functions::Pause { name } => update(pause_request(name, true), connection).await,
+        Functions::Resume { name } => update(pause_request(name, false), connection).await,
         Functions::Delete { name } => {
             let request = functions::DeleteFunctionRequest { name: name.clone() };
             connection.functions()?.delete_function(request).await?;
@@ -252,6 +254,24 @@ fn update_request(
         update_mask: Some(protocol::well_known::FieldMask { paths }),
         credentials: Some(given.credentials),
     })
+}
+
+fn pause_request(name: String, paused: bool) -> functions::UpdateFunctionRequest {
+    let settings = functions::FunctionSettings {
+        paused,
+        ..functions::FunctionSettings::default()
+    };
+    let function = functions::Function {
+        name,
+        settings: Some(settings),
+        ..functions::Function::default()
+    };
+    let paths = vec!["settings.paused".to_owned()];
+    functions::UpdateFunctionRequest {
+        function: Some(function),
+        update_mask: Some(protocol::well_known::FieldMask { paths }),
+        credentials: None,
+    }
 }
 
 async fn update(

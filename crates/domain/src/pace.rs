@@ -12,6 +12,8 @@ mod learned;
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 pub use self::breaker::{Breaker, Permit};
 pub use self::bucket::Bucket;
 pub use self::concurrency::Concurrency;
@@ -187,6 +189,11 @@ impl Pace {
         }
     }
 
+    /// Whether it has said how often it may be asked.
+    pub const fn is_rate_known(&self) -> bool {
+        self.rate.is_known()
+    }
+
     /// Until when nothing is sent, if anything is known to forbid it.
     pub fn closed_until(&self, now: Instant) -> Option<Instant> {
         let broken = match self.breaker.permit(now) {
@@ -204,6 +211,18 @@ impl Pace {
     fn learned_limit(&mut self, now: Instant) -> Option<RateLimit> {
         self.rate.per_second(now).map(RateLimit::evenly)
     }
+}
+
+/// How long a `Retry-After` asks to wait: seconds, or until a time. `None` when it says neither.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(value)
+        .ok()?;
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 
 impl RateLimit {

@@ -22,8 +22,13 @@ impl Bucket {
     }
 
     pub fn has(&mut self, limit: RateLimit, now: Instant) -> bool {
+        self.tokens(limit, now) >= 1.0
+    }
+
+    /// How many there are, with parts.
+    pub fn tokens(&mut self, limit: RateLimit, now: Instant) -> f64 {
         self.refill(limit, now);
-        self.tokens >= 1.0
+        self.tokens
     }
 
     /// Takes one, if there is one.

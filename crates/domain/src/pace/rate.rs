@@ -99,6 +99,10 @@ impl LearnedRate {
         None
     }
 
+    pub(super) const fn is_known(&self) -> bool {
+        self.limit.is_some()
+    }
+
     /// Requests a second, if there is a limit to it.
     pub fn per_second(&mut self, now: Instant) -> Option<f64> {
         let limit = self.limit.as_mut()?;

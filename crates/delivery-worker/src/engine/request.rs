@@ -17,8 +17,8 @@ use crate::lanes::{LEAVES_AFTER, LineId, Started, Turn};
 use crate::metrics;
 
 /// A delivery that has left its message is due again this long after its request must have ended:
-/// long enough to record what came of it, also while the broker is restarting.
-const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// long enough to record what came of it.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
 /// The right to have one request under way; given back when dropped.
 struct Ticket<'a> {

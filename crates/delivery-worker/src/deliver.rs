@@ -1,12 +1,12 @@
 //! One attempt: find what is configured, make the request, send it, and say what came of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use domain::Timestamp;
 use domain::delivery::{ErrorClass, Outcome, Status, Step, Target, WaitReason, Waiting, next_step};
 use domain::event::Event;
-use domain::function::{Function, origin};
+use domain::function::Function;
+use domain::pace::{Exchange, Reaction, retry_after};
 use domain::record::{Attempted, HeaderLines, Record, Settled};
 use domain::trigger::Trigger;
 use protocol::registry_feed::RegistryView;
@@ -17,18 +17,12 @@ use tracing::{Instrument as _, Span, info_span};
 use crate::compose::{Call, compose, shown_headers, unsent};
 use crate::metrics;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointResponse};
-use crate::slots::Slots;
-
-/// A delivery may be decided by a revision this worker has not heard of yet: it waits this long.
-const REVISION_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Makes attempts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Deliverer {
     pub registry: RegistryView,
     pub client: EndpointClient,
-    /// Requests under way at a time.
-    pub slots: Slots,
     /// This worker's name, kept with each attempt.
     pub worker: Arc<str>,
 }
@@ -39,18 +33,13 @@ pub struct Settlement {
     pub record: Record,
     /// The next try, when there is one.
     pub waiting: Option<Waiting>,
+    /// What the endpoint did; `None` when it was not asked.
+    pub exchange: Option<Exchange>,
 }
 
 impl Deliverer {
     /// Brings one event to one target, once.
     pub async fn deliver(&self, event: &Event, target: &Target) -> Settlement {
-        if self.registry.read().revision < target.revision {
-            // In time or not: what is known then decides.
-            let _is_there: bool = self
-                .registry
-                .reaches(target.revision, REVISION_WAIT_MAX)
-                .await;
-        }
         let (function, trigger) = {
             let registry = self.registry.read();
             let function = registry.function(&event.project, &target.function).cloned();
@@ -71,22 +60,6 @@ impl Deliverer {
         }
     }
 
-    /// What goes back to the waiting room, because its function or project is paused.
-    pub fn paused(&self, event: &Event, target: &Target) -> Option<Waiting> {
-        let is_paused = self
-            .registry
-            .read()
-            .is_paused(&event.project, &target.function);
-        let now = Timestamp::now();
-        is_paused.then(|| Waiting {
-            event: event.clone(),
-            target: target.clone(),
-            reason: WaitReason::Paused,
-            since: now,
-            due_at: now,
-        })
-    }
-
     async fn attempt(
         &self,
         event: &Event,
@@ -94,8 +67,6 @@ impl Deliverer {
         function: &Function,
         trigger: &Trigger,
     ) -> Settlement {
-        // Without a slot there is no worker any more, and nothing to bound.
-        let _slot = self.slots.acquire(origin(&function.url)).await.ok();
         let _under_way = metrics::UnderWay::begin();
         let started_at = Timestamp::now();
         let traceparent = trace::outgoing(event.traceparent.as_deref());
@@ -120,6 +91,7 @@ impl Deliverer {
         );
         let (error_class, error) = failure(&response.outcome);
         observe(&response, error_class);
+        let exchange = exchange(&response, ended_at);
         let (status, remark, next_attempt_at) = match step {
             Step::Finish => (Status::Processed, None, None),
             Step::RetryAt(due_at) => (Status::Staged, None, Some(due_at)),
@@ -154,6 +126,7 @@ impl Deliverer {
         Settlement {
             record: Record::Attempted(Box::new(attempted)),
             waiting: next_attempt_at.map(|due_at| next_try(event, target, ended_at, due_at)),
+            exchange: Some(exchange),
         }
     }
 
@@ -167,6 +140,20 @@ impl Deliverer {
             }
             Err(outcome) => (unsent(outcome), HeaderLines::default(), 0),
         }
+    }
+}
+
+/// What the attempt says about the endpoint.
+fn exchange(response: &EndpointResponse, now: Timestamp) -> Exchange {
+    let asked = response
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
+    Exchange {
+        reaction: Reaction::of(&response.outcome),
+        took: response.duration,
+        rest: asked.and_then(|(_, value)| retry_after(value, now)),
+        is_probe: false,
     }
 }
 
@@ -216,7 +203,8 @@ fn next_try(event: &Event, target: &Target, since: Timestamp, due_at: Timestamp)
     }
 }
 
-fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlement {
+/// A delivery that ends without a request.
+pub(crate) fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlement {
     metrics::settled(Status::Cancel);
     let settled = Settled {
         project: event.project.clone(),
@@ -232,6 +220,7 @@ fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlement {
     Settlement {
         record: Record::Settled(settled),
         waiting: None,
+        exchange: None,
     }
 }
 

@@ -1,11 +1,12 @@
 //! Makes what came of an attempt durable: first the next try, then the record, then the ack.
 
-use broker::{Acknowledgement, Batcher, PublishError};
-use domain::delivery::{Ended, Notice, Target, Waiting};
-use domain::name::ProjectName;
-use domain::record::Record;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use broker::{Acknowledgement, Batcher, PublishError};
+use domain::delivery::{Ended, Notice, Target};
+use domain::name::ProjectName;
+use domain::record::Record;
 
 use crate::deliver::Settlement;
 
@@ -18,7 +19,8 @@ pub struct Settler {
 }
 
 impl Settler {
-    /// Returns when everything that follows from the attempt is durable.
+    /// Returns when everything that follows from the attempt is durable. `has_row` says that a row
+    /// in the waiting room stands for the delivery until it hears that it has ended.
     ///
     /// # Errors
     /// Only when the process ends first: then nothing may be acknowledged.
@@ -26,9 +28,10 @@ impl Settler {
         &self,
         settlement: Settlement,
         target: &Target,
+        has_row: bool,
     ) -> Result<(), PublishError> {
         let project = settlement.record.project().clone();
-        let has_ended = settlement.waiting.is_none();
+        let is_final = settlement.waiting.is_none();
         // Both are put in line before either is awaited. A crash in between repeats the attempt.
         let waiting = match settlement.waiting {
             Some(waiting) => {
@@ -46,22 +49,17 @@ impl Settler {
         }
         record.await?;
         // Last, since the row is all that is left to repeat the delivery by.
-        if target.is_held && has_ended {
+        if has_row && is_final {
             self.end(project, target).await?;
         }
         Ok(())
     }
 
-    /// Gives a delivery back untried.
+    /// Tells the waiting room that a delivery it holds a row for is settled for good.
     ///
     /// # Errors
     /// Only when the process ends first.
-    pub async fn hand_back(&self, waiting: Waiting) -> Result<(), PublishError> {
-        let notice = Notice::Wait(Box::new(waiting));
-        self.notices.push_until_durable(vec![notice]).await
-    }
-
-    async fn end(&self, project: ProjectName, target: &Target) -> Result<(), PublishError> {
+    pub async fn end(&self, project: ProjectName, target: &Target) -> Result<(), PublishError> {
         let ended = Ended {
             project,
             delivery: target.delivery,

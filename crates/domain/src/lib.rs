@@ -22,6 +22,7 @@ pub mod function;
 pub mod signature;
 
 pub mod delivery;
+pub mod pace;
 pub mod record;
 pub mod retry;
 pub mod shard;

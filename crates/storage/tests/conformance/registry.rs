@@ -671,3 +671,27 @@ pub(crate) async fn a_hundred_thousand_triggers_load(stores: &Stores) {
     assert_eq!(update.changes.len(), 100_003);
     assert!(started.elapsed() < DEADLINE, "{:?}", started.elapsed());
 }
+
+pub(crate) async fn a_paused_project_is_told_to_everybody(stores: &Stores) {
+    let registry = &stores.registry;
+    let acme = project("acme");
+    let revision = registry
+        .create_project(&acme, &key("tlk_1", "acme"))
+        .await
+        .unwrap();
+    let paused = registry.pause_project(&acme.name, true).await.unwrap();
+    assert!(paused.is_paused && paused.revision > revision);
+    let update = registry.changes_since(revision).await.unwrap();
+    assert_eq!(update.changes, [Change::Project(paused)]);
+    let resumed = registry.pause_project(&acme.name, false).await.unwrap();
+    assert!(!resumed.is_paused);
+    let nobody = "nobody".parse().unwrap();
+    let missing = registry.pause_project(&nobody, true).await.unwrap_err();
+    assert!(matches!(
+        missing,
+        Error::NotFound {
+            what: "project",
+            ..
+        }
+    ));
+}

@@ -13,14 +13,14 @@ use storage::waiting_room::{Claimed, Owner, WaitingRow};
 
 use crate::{DEADLINE, Stores};
 
-const CLAIM: Duration = Duration::from_secs(30);
+pub(crate) const CLAIM: Duration = Duration::from_secs(30);
 
-fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_795_000_000 + seconds).unwrap()
 }
 
 /// A row of its own for each number, due so many seconds on.
-fn row(number: u8, due_s: i64) -> WaitingRow {
+pub(crate) fn row(number: u8, due_s: i64) -> WaitingRow {
     let event = EventId::new(at(0), [number; 10]);
     WaitingRow {
         project: "acme".parse().unwrap(),
@@ -38,13 +38,17 @@ fn row(number: u8, due_s: i64) -> WaitingRow {
 }
 
 /// Takes what is to be had while nothing is paused.
-async fn claim(room: &Arc<dyn WaitingRoom>, now: Timestamp, limit: u32) -> Claimed {
+pub(crate) async fn claim(room: &Arc<dyn WaitingRoom>, now: Timestamp, limit: u32) -> Claimed {
     let claimed = room.claim_due(now, CLAIM, limit, &|_, _| false).await;
     claimed.unwrap()
 }
 
 /// What of it is due.
-async fn due(room: &Arc<dyn WaitingRoom>, now: Timestamp, limit: u32) -> Vec<WaitingRow> {
+pub(crate) async fn due(
+    room: &Arc<dyn WaitingRoom>,
+    now: Timestamp,
+    limit: u32,
+) -> Vec<WaitingRow> {
     let claimed = claim(room, now, limit).await;
     assert_eq!((claimed.called.len(), claimed.unreadable.len()), (0, 0));
     claimed.due

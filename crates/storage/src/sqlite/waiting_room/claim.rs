@@ -149,7 +149,7 @@ async fn note(
         }
     });
     sqlx::query(
-        "UPDATE lanes SET tokens = ?, tokens_at_us = ?, due_at_us = ? \
+        "UPDATE lanes SET tokens = ?, tokens_at_us = max(tokens_at_us, ?), due_at_us = ? \
          WHERE project = ? AND function_name = ?",
     )
     .bind(noted.tokens)

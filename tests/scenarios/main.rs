@@ -17,3 +17,4 @@ mod quick_start;
 mod retries;
 mod secrets_and_egress;
 mod traces;
+mod waiting;

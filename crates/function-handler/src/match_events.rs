@@ -76,11 +76,11 @@ pub fn match_events(
             match line_of(&event, &trigger, way, now) {
                 Line::None => by_shard.entry(way.shard).or_default().push(target),
                 Line::Room(reason, due_at) => {
-                    let waiting = waiting(&event, target, reason, now, due_at);
+                    let waiting = waiting(&event, target, reason, due_at);
                     fanout.waiting.push(waiting);
                 }
                 Line::Ordered(reason) => {
-                    let waiting = waiting(&event, target, reason, now, now);
+                    let waiting = waiting(&event, target, reason, event.accepted_at);
                     fanout.in_line.push(waiting);
                 }
             }
@@ -134,7 +134,7 @@ fn line_of(event: &Event, trigger: &Trigger, way: Way, now: Timestamp) -> Line {
     match (order_key(event, trigger).is_some(), way.is_paused) {
         (true, true) => Line::Ordered(WaitReason::Paused),
         (true, false) => Line::Ordered(WaitReason::Order),
-        (false, true) => Line::Room(WaitReason::Paused, now),
+        (false, true) => Line::Room(WaitReason::Paused, event.accepted_at),
         (false, false) => Line::None,
     }
 }
@@ -147,18 +147,13 @@ pub(crate) fn order_key<'event>(event: &'event Event, trigger: &Trigger) -> Opti
     }
 }
 
-fn waiting(
-    event: &Event,
-    target: Target,
-    reason: WaitReason,
-    since: Timestamp,
-    due_at: Timestamp,
-) -> Waiting {
+/// The same event gives the same rows, however often it is matched.
+fn waiting(event: &Event, target: Target, reason: WaitReason, due_at: Timestamp) -> Waiting {
     Waiting {
         event: event.clone(),
         target,
         reason,
-        since,
+        since: event.accepted_at,
         due_at,
     }
 }

@@ -368,7 +368,10 @@ macro_rules! implement_registry_store {
             project: &Project,
             revision: i64,
         ) -> Result<(), Error> {
-            let done = sqlx::query("INSERT INTO projects VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+            let done = sqlx::query(
+                "INSERT INTO projects (name, created_at_us, revision) VALUES ($1, $2, $3) \
+                 ON CONFLICT DO NOTHING",
+            )
                 .bind(project.name.as_str())
                 .bind(micros(project.created_at))
                 .bind(revision)

@@ -11,17 +11,22 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use crate::Unavailable;
+use crate::endpoint_memory::{EndpointMemory, LEARNED_FOR};
 use crate::idempotency::{IdempotencyKeys, PENDING_FOR, REMEMBERED_FOR, Reservation};
 use crate::membership::Membership;
 
 /// Beyond this many keys the ones least asked for are forgotten: a repeat, never a loss.
 const KEYS_MAX: u64 = 1_000_000;
 
+/// More endpoints than one process calls within [`LEARNED_FOR`].
+const ENDPOINTS_MAX: u64 = 100_000;
+
 /// In memory: a restart forgets it, as a Redis without persistence does.
 #[derive(Debug)]
 pub struct EmbeddedCoordination {
     keys: Cache<Arc<str>, Held>,
     groups: Mutex<HashMap<String, BTreeMap<String, Instant>>>,
+    endpoints: Cache<String, String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +81,10 @@ impl Default for EmbeddedCoordination {
         Self {
             keys,
             groups: Mutex::default(),
+            endpoints: Cache::builder()
+                .max_capacity(ENDPOINTS_MAX)
+                .time_to_live(LEARNED_FOR)
+                .build(),
         }
     }
 }
@@ -162,5 +171,22 @@ impl Membership for EmbeddedCoordination {
         };
         members.retain(|_, until| now < *until);
         Ok(members.keys().cloned().collect())
+    }
+}
+
+#[async_trait]
+impl EndpointMemory for EmbeddedCoordination {
+    async fn keep(&self, learned: &[(String, String)]) -> Result<(), Unavailable> {
+        for (endpoint, text) in learned {
+            self.endpoints.insert(endpoint.clone(), text.clone());
+        }
+        Ok(())
+    }
+
+    async fn recall(&self, endpoints: &[String]) -> Result<Vec<Option<String>>, Unavailable> {
+        Ok(endpoints
+            .iter()
+            .map(|endpoint| self.endpoints.get(endpoint))
+            .collect())
     }
 }

@@ -1,7 +1,9 @@
-//! What replicas agree on: idempotency keys and who is alive. Redis, and in process when embedded.
+//! What replicas agree on: idempotency keys, who is alive, and what was learned about endpoints.
+//! Redis, and in process when embedded.
 //!
 //! **Invariant:** the only user of Redis; losing it may cause a repeat, never a loss.
 
+pub mod endpoint_memory;
 pub mod idempotency;
 pub mod membership;
 pub mod share;
@@ -14,6 +16,7 @@ pub mod embedded;
 
 pub use config::Config;
 pub use embedded::EmbeddedCoordination;
+pub use endpoint_memory::{EndpointMemory, LEARNED_FOR};
 pub use idempotency::{IdempotencyKeys, PENDING_FOR, REMEMBERED_FOR, Reservation};
 pub use membership::Membership;
 pub use redis::RedisCoordination;

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::Unavailable;
 use crate::config::Config;
+use crate::endpoint_memory::{EndpointMemory, LEARNED_FOR};
 use crate::idempotency::{IdempotencyKeys, PENDING_FOR, REMEMBERED_FOR, Reservation};
 use crate::membership::Membership;
 
@@ -130,6 +131,10 @@ impl RedisCoordination {
 
     fn group_key(&self, group: &str) -> String {
         format!("{}:{{members}}:{group}", self.key_prefix)
+    }
+
+    fn endpoint_key(&self, endpoint: &str) -> String {
+        format!("{}:{{endpoint}}:{endpoint}", self.key_prefix)
     }
 
     async fn call<T>(
@@ -254,6 +259,41 @@ impl Membership for RedisCoordination {
             .await?;
         members.sort_unstable();
         Ok(members)
+    }
+}
+
+#[async_trait]
+impl EndpointMemory for RedisCoordination {
+    async fn keep(&self, learned: &[(String, String)]) -> Result<(), Unavailable> {
+        if learned.is_empty() {
+            return Ok(());
+        }
+        let mut together = redis::pipe();
+        for (endpoint, text) in learned {
+            together
+                .cmd("SET")
+                .arg(self.endpoint_key(endpoint))
+                .arg(text)
+                .arg("PX")
+                .arg(milliseconds(LEARNED_FOR))
+                .ignore();
+        }
+        let mut connection = self.connection.clone();
+        self.call(async { together.query_async(&mut connection).await })
+            .await
+    }
+
+    async fn recall(&self, endpoints: &[String]) -> Result<Vec<Option<String>>, Unavailable> {
+        if endpoints.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("MGET");
+        for endpoint in endpoints {
+            command.arg(self.endpoint_key(endpoint));
+        }
+        let mut connection = self.connection.clone();
+        self.call(async { command.query_async(&mut connection).await })
+            .await
     }
 }
 

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coordination::{
-    Config, EmbeddedCoordination, IdempotencyKeys, Membership, RedisCoordination, Reservation,
+    Config, EmbeddedCoordination, EndpointMemory, IdempotencyKeys, Membership, RedisCoordination,
+    Reservation,
 };
 use domain::id::EventId;
 use testkit::{TestRedis, eventually, servers};
 
 const SOON: Duration = Duration::from_secs(10);
 
-trait Coordination: IdempotencyKeys + Membership {}
-impl<T: IdempotencyKeys + Membership> Coordination for T {}
+trait Coordination: IdempotencyKeys + Membership + EndpointMemory {}
+impl<T: IdempotencyKeys + Membership + EndpointMemory> Coordination for T {}
 
 fn at(redis: &TestRedis) -> Arc<dyn Coordination> {
     let config = Config {
@@ -55,6 +56,7 @@ on_both! {
     many_keys_are_answered_in_their_order,
     of_many_callers_one_gets_the_key,
     members_are_listed_until_they_leave_or_fall_silent,
+    what_was_learned_about_endpoints_is_recalled_by_anybody,
 }
 
 fn event(number: u8) -> EventId {
@@ -153,6 +155,37 @@ async fn members_are_listed_until_they_leave_or_fall_silent(coordination: Arc<dy
     coordination.leave("workers", "a").await.unwrap();
     assert_eq!(coordination.members("workers").await.unwrap(), ["b"]);
     assert!(coordination.members("nobody").await.unwrap().is_empty());
+}
+
+async fn what_was_learned_about_endpoints_is_recalled_by_anybody(
+    coordination: Arc<dyn Coordination>,
+) {
+    let learned = |endpoint: &str, text: &str| (endpoint.to_owned(), text.to_owned());
+    let (one, other) = ("acme https://a.example", "acme https://b.example:8443");
+    coordination
+        .keep(&[
+            learned(one, "concurrency=5"),
+            learned(other, "concurrency=7"),
+        ])
+        .await
+        .unwrap();
+    coordination
+        .keep(&[learned(one, "concurrency=6")])
+        .await
+        .unwrap();
+    let asked = [
+        other.to_owned(),
+        "acme https://c.example".to_owned(),
+        one.to_owned(),
+    ];
+    let recalled = coordination.recall(&asked).await.unwrap();
+    let recalled: Vec<_> = recalled.iter().map(Option::as_deref).collect();
+    assert_eq!(
+        recalled,
+        [Some("concurrency=7"), None, Some("concurrency=6")]
+    );
+    assert!(coordination.recall(&[]).await.unwrap().is_empty());
+    coordination.keep(&[]).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
-use domain::delivery::{ErrorClass, Outcome, Status, Step, Target, WaitReason, Waiting, next_step};
+use domain::delivery::{
+    ErrorClass, Outcome, Status, Step, Target, Tried, WaitReason, Waiting, begin_of, next_step,
+};
 use domain::event::Event;
-use domain::function::{Function, origin};
+use domain::function::Function;
+use domain::pace::{Exchange, Reaction};
 use domain::record::{Attempted, HeaderLines, Record, Settled};
+use domain::retry::retry_after;
 use domain::trigger::Trigger;
 use protocol::registry_feed::RegistryView;
 use telemetry::trace;
@@ -17,18 +21,12 @@ use tracing::{Instrument as _, Span, info_span};
 use crate::compose::{Call, compose, shown_headers, unsent};
 use crate::metrics;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointResponse};
-use crate::slots::Slots;
-
-/// A delivery may be decided by a revision this worker has not heard of yet: it waits this long.
-const REVISION_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Makes attempts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Deliverer {
     pub registry: RegistryView,
     pub client: EndpointClient,
-    /// Requests under way at a time.
-    pub slots: Slots,
     /// This worker's name, kept with each attempt.
     pub worker: Arc<str>,
 }
@@ -39,18 +37,13 @@ pub struct Settlement {
     pub record: Record,
     /// The next try, when there is one.
     pub waiting: Option<Waiting>,
+    /// What the endpoint did; `None` when it was not asked.
+    pub exchange: Option<Exchange>,
 }
 
 impl Deliverer {
     /// Brings one event to one target, once.
     pub async fn deliver(&self, event: &Event, target: &Target) -> Settlement {
-        if self.registry.read().revision < target.revision {
-            // In time or not: what is known then decides.
-            let _is_there: bool = self
-                .registry
-                .reaches(target.revision, REVISION_WAIT_MAX)
-                .await;
-        }
         let (function, trigger) = {
             let registry = self.registry.read();
             let function = registry.function(&event.project, &target.function).cloned();
@@ -78,8 +71,6 @@ impl Deliverer {
         function: &Function,
         trigger: &Trigger,
     ) -> Settlement {
-        // Without a slot there is no worker any more, and nothing to bound.
-        let _slot = self.slots.acquire(origin(&function.url)).await.ok();
         let _under_way = metrics::UnderWay::begin();
         let started_at = Timestamp::now();
         let traceparent = trace::outgoing(event.traceparent.as_deref());
@@ -95,15 +86,18 @@ impl Deliverer {
         let ended_at = started_at
             .saturating_add(response.duration)
             .unwrap_or(started_at);
-        let step = next_step(
-            &trigger.retry,
-            &response.outcome,
-            target.next_attempt,
+        let tried = Tried {
+            outcome: &response.outcome,
+            retry_after: rest_asked_for(&response, ended_at),
+            number: target.next_attempt,
+            began_at: begin_of(event, target, started_at),
             ended_at,
-            random(),
-        );
+        };
+        let disable_on_gone = function.settings.disable_on_gone;
+        let step = next_step(&trigger.retry, disable_on_gone, &tried, random());
         let (error_class, error) = failure(&response.outcome);
         observe(&response, error_class);
+        let exchange = exchange(&response, ended_at);
         let (status, remark, next_attempt_at) = match step {
             Step::Finish => (Status::Processed, None, None),
             Step::RetryAt(due_at) => (Status::Staged, None, Some(due_at)),
@@ -138,6 +132,7 @@ impl Deliverer {
         Settlement {
             record: Record::Attempted(Box::new(attempted)),
             waiting: next_attempt_at.map(|due_at| next_try(event, target, ended_at, due_at)),
+            exchange: Some(exchange),
         }
     }
 
@@ -152,6 +147,23 @@ impl Deliverer {
             Err(outcome) => (unsent(outcome), HeaderLines::default(), 0),
         }
     }
+}
+
+/// What the attempt says about the endpoint.
+fn exchange(response: &EndpointResponse, now: Timestamp) -> Exchange {
+    Exchange {
+        reaction: Reaction::of(&response.outcome),
+        took: response.duration,
+        rest: rest_asked_for(response, now),
+        is_probe: false,
+    }
+}
+
+/// How long the endpoint asks to be left alone.
+fn rest_asked_for(response: &EndpointResponse, now: Timestamp) -> Option<Duration> {
+    let mut fields = response.headers.iter();
+    let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))?;
+    retry_after(value, now)
 }
 
 /// For metrics and, where spans are recorded, the attempt's span.
@@ -200,7 +212,8 @@ fn next_try(event: &Event, target: &Target, since: Timestamp, due_at: Timestamp)
     }
 }
 
-fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlement {
+/// A delivery that ends without a request.
+pub(crate) fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlement {
     metrics::settled(Status::Cancel);
     let settled = Settled {
         project: event.project.clone(),
@@ -216,6 +229,7 @@ fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlement {
     Settlement {
         record: Record::Settled(settled),
         waiting: None,
+        exchange: None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! A delivery arrives: the endpoint is called and the outcome reported.
 //!
 //! Each delivery shard is served by one worker at a time ([`inbound::shards`]). A message carries
-//! many deliveries; each becomes one request ([`deliver`]), whose outcome decides what follows
-//! ([`settle`]): every attempt is recorded, and what must be tried again goes to the waiting room.
-//! A message is acknowledged when all of its deliveries are settled and that is durable.
+//! many deliveries; each is put in the line of its endpoint ([`lanes`]) and becomes one request when
+//! it is its turn ([`engine`], [`deliver`]), whose outcome decides what follows ([`settle`]): every
+//! attempt is recorded, and what must be tried again goes to the waiting room. So does at once what
+//! its endpoint cannot take soon, and what is unanswered after two seconds. A message is acknowledged
+//! when all of its deliveries are settled, or wait there, and that is durable.
 //!
 //! **Invariant:** a delivery leaves the queue only after its attempt and, where there is one, its
 //! next try are confirmed by the broker.
@@ -13,12 +15,14 @@ pub mod service;
 
 pub mod inbound;
 
+pub mod engine;
+pub mod lanes;
+
 pub mod compose;
 pub mod deliver;
 pub mod settle;
 
 pub mod recent;
-pub mod slots;
 
 pub mod outbound;
 

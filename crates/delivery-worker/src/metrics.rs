@@ -1,6 +1,6 @@
 //! Every metric of the delivery-worker and its meaning.
 
-use domain::delivery::{ErrorClass, Outcome, Status};
+use domain::delivery::{ErrorClass, Outcome, Status, WaitReason};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
@@ -13,6 +13,13 @@ const SETTLED: &str = "tripline_deliveries_settled_total";
 const IN_FLIGHT: &str = "tripline_delivery_requests_in_flight";
 const REPEATS_SPARED: &str = "tripline_delivery_repeats_spared_total";
 const UNREADABLE: &str = "tripline_delivery_messages_unreadable_total";
+const HANDED_BACK: &str = "tripline_delivery_handed_back_total";
+const LEFT: &str = "tripline_delivery_requests_left_total";
+const BREAKERS_OPENED: &str = "tripline_delivery_breakers_opened_total";
+const BREAKERS_CLOSED: &str = "tripline_delivery_breakers_closed_total";
+const SLOTS_USED: &str = "tripline_delivery_slots_used";
+const QUEUED: &str = "tripline_delivery_queued";
+const ENDPOINTS: &str = "tripline_delivery_endpoints_known";
 const SHARDS: &str = "tripline_delivery_shards_served";
 
 /// Says what each metric means; once per process.
@@ -36,6 +43,28 @@ pub(crate) fn describe() {
         UNREADABLE,
         "Messages set aside because they could not be read."
     );
+    describe_counter!(
+        HANDED_BACK,
+        "Deliveries handed back to the waiting room instead of being started, by reason."
+    );
+    describe_counter!(
+        LEFT,
+        "Requests that were unanswered for so long that they left their message."
+    );
+    describe_counter!(
+        BREAKERS_OPENED,
+        "How often an endpoint failed so much that it is only probed."
+    );
+    describe_counter!(BREAKERS_CLOSED, "How often a probed endpoint was back.");
+    describe_gauge!(
+        SLOTS_USED,
+        "Slots for requests that are taken, of in_flight_max."
+    );
+    describe_gauge!(
+        QUEUED,
+        "Deliveries in hand whose request has not begun, over all endpoints."
+    );
+    describe_gauge!(ENDPOINTS, "Endpoints whose limits this worker keeps.");
     describe_gauge!(SHARDS, "Delivery shards this worker consumes from.");
 }
 
@@ -84,4 +113,27 @@ pub(crate) fn shard_taken() {
 
 pub(crate) fn shard_left() {
     gauge!(SHARDS).decrement(1);
+}
+
+pub(crate) fn handed_back(reason: WaitReason) {
+    counter!(HANDED_BACK, "reason" => reason.as_str()).increment(1);
+}
+
+pub(crate) fn left() {
+    counter!(LEFT).increment(1);
+}
+
+pub(crate) fn breaker_opened() {
+    counter!(BREAKERS_OPENED).increment(1);
+}
+
+pub(crate) fn breaker_closed() {
+    counter!(BREAKERS_CLOSED).increment(1);
+}
+
+pub(crate) fn lanes(slots_used: u32, queued: usize, endpoints: usize) {
+    let whole = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!(SLOTS_USED).set(f64::from(slots_used));
+    gauge!(QUEUED).set(whole(queued));
+    gauge!(ENDPOINTS).set(whole(endpoints));
 }

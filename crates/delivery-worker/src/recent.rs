@@ -1,6 +1,6 @@
 //! Which attempts were finished a short while ago, so that a message given again repeats little.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,9 @@ pub struct Recent {
 
 #[derive(Debug)]
 struct Halves {
-    younger: HashSet<Key>,
-    older: HashSet<Key>,
+    /// With whether the attempt was the delivery's last.
+    younger: HashMap<Key, bool>,
+    older: HashMap<Key, bool>,
     turned_at: Instant,
 }
 
@@ -33,8 +34,8 @@ impl Default for Recent {
     fn default() -> Self {
         Self {
             halves: Mutex::new(Halves {
-                younger: HashSet::new(),
-                older: HashSet::new(),
+                younger: HashMap::new(),
+                older: HashMap::new(),
                 turned_at: Instant::now(),
             }),
         }
@@ -42,25 +43,27 @@ impl Default for Recent {
 }
 
 impl Recent {
-    /// Whether this very attempt was finished here a short while ago.
-    pub fn has_finished(&self, target: &Target) -> bool {
+    /// Whether this very attempt was finished here a short while ago, and if so whether it was the
+    /// last one.
+    pub fn has_finished(&self, target: &Target) -> Option<bool> {
         let halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
         let key = key_of(target);
-        halves.younger.contains(&key) || halves.older.contains(&key)
+        let found = halves.younger.get(&key).or_else(|| halves.older.get(&key));
+        found.copied()
     }
 
-    pub fn finished(&self, target: &Target) {
-        self.finished_at(target, Instant::now());
+    pub fn finished(&self, target: &Target, is_final: bool) {
+        self.finished_at(target, is_final, Instant::now());
     }
 
-    fn finished_at(&self, target: &Target, now: Instant) {
+    fn finished_at(&self, target: &Target, is_final: bool, now: Instant) {
         let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = now.duration_since(halves.turned_at) >= REMEMBERED_FOR;
         if is_due || halves.younger.len() >= REMEMBERED_MAX {
             halves.older = std::mem::take(&mut halves.younger);
             halves.turned_at = now;
         }
-        halves.younger.insert(key_of(target));
+        halves.younger.insert(key_of(target), is_final);
     }
 }
 
@@ -93,27 +96,29 @@ mod tests {
     #[test]
     fn only_the_same_attempt_of_the_same_delivery_is_known() {
         let recent = Recent::default();
-        recent.finished(&target(1, 1));
-        assert!(recent.has_finished(&target(1, 1)));
-        assert!(
-            !recent.has_finished(&target(1, 2)),
+        recent.finished(&target(1, 1), true);
+        assert_eq!(recent.has_finished(&target(1, 1)), Some(true));
+        assert_eq!(
+            recent.has_finished(&target(1, 2)),
+            None,
             "the retry is another attempt"
         );
-        assert!(!recent.has_finished(&target(2, 1)));
+        assert_eq!(recent.has_finished(&target(2, 1)), None);
     }
 
     #[test]
     fn what_was_finished_is_forgotten_after_two_turns() {
         let recent = Recent::default();
         let begin = Instant::now();
-        recent.finished_at(&target(1, 1), begin);
-        recent.finished_at(&target(2, 1), begin + REMEMBERED_FOR);
-        assert!(
+        recent.finished_at(&target(1, 1), false, begin);
+        recent.finished_at(&target(2, 1), false, begin + REMEMBERED_FOR);
+        assert_eq!(
             recent.has_finished(&target(1, 1)),
+            Some(false),
             "still in the older half"
         );
-        recent.finished_at(&target(3, 1), begin + REMEMBERED_FOR * 2);
-        assert!(!recent.has_finished(&target(1, 1)));
-        assert!(recent.has_finished(&target(2, 1)));
+        recent.finished_at(&target(3, 1), false, begin + REMEMBERED_FOR * 2);
+        assert_eq!(recent.has_finished(&target(1, 1)), None);
+        assert_eq!(recent.has_finished(&target(2, 1)), Some(false));
     }
 }

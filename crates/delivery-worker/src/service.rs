@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use broker::{BatchLimits, Batcher, Broker, Encoding, Queue, RabbitMq};
-use coordination::{Membership, RedisCoordination};
+use coordination::{EndpointMemory, Membership, RedisCoordination};
 use domain::address::EgressPolicy;
 use lifecycle::{Health, Tasks};
 use process::server::{self, Surface};
@@ -18,13 +18,13 @@ use tonic::service::Routes;
 
 use crate::config::Config;
 use crate::deliver::Deliverer;
+use crate::engine::{self, Engine};
 use crate::inbound::grpc::Deliveries;
 use crate::inbound::shards::Shards;
+use crate::lanes::of_endpoint_max;
 use crate::metrics;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointClientConfig};
-use crate::recent::Recent;
 use crate::settle::Settler;
-use crate::slots::{Slots, of_endpoint_max};
 
 /// Full names of the gRPC services.
 pub const SERVED: &[&str] = &["tripline.delivery.v1.DeliveryService"];
@@ -34,6 +34,8 @@ pub const SERVED: &[&str] = &["tripline.delivery.v1.DeliveryService"];
 pub struct Parts {
     pub broker: Arc<dyn Broker>,
     pub membership: Arc<dyn Membership>,
+    /// What was learned about endpoints, for whoever owns them next.
+    pub memory: Arc<dyn EndpointMemory>,
     /// Functions, triggers, projects and keys.
     pub registry: RegistryView,
     pub health: Health,
@@ -68,7 +70,6 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     let deliverer = Deliverer {
         registry: parts.registry.clone(),
         client,
-        slots: Slots::new(config.in_flight_max),
         worker: parts.worker.as_str().into(),
     };
     let publisher = parts.broker.publisher();
@@ -80,7 +81,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             BatchLimits::unhurried(),
             tasks,
         ),
-        waiting: Batcher::start(
+        notices: Batcher::start(
             publisher,
             Queue::Waiting,
             Encoding::of_envelope(),
@@ -88,11 +89,17 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             tasks,
         ),
     };
-    let shards = Shards {
-        broker: parts.broker,
+    let engine = Arc::new(Engine::new(engine::Parts {
         deliverer: deliverer.clone(),
         settler,
-        recent: Recent::default(),
+        memory: parts.memory,
+        in_flight_max: config.in_flight_max,
+        delivery_shards: parts.broker.topology().delivery_shards,
+    }));
+    tasks.spawn("delivery engine", Arc::clone(&engine).drive(tasks.clone()));
+    let shards = Shards {
+        broker: parts.broker,
+        engine,
         messages_in_hand_max: config.messages_in_hand_max,
     };
     let (registry, check) = (parts.registry, parts.health.register("registry"));
@@ -163,9 +170,11 @@ pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
         }
         Ok(())
     });
+    let coordination = Arc::new(coordination);
     let parts = Parts {
         broker: Arc::new(broker),
-        membership: Arc::new(coordination),
+        membership: Arc::clone(&coordination) as _,
+        memory: coordination,
         registry,
         health: health.clone(),
         keys_required: settings.access.keys_required,

@@ -1,10 +1,12 @@
 //! Makes what came of an attempt durable: first the next try, then the record, then the ack.
 
-use broker::{Acknowledgement, Batcher, PublishError};
-use domain::delivery::Waiting;
-use domain::record::Record;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use broker::{Acknowledgement, Batcher, PublishError};
+use domain::delivery::{Ended, Notice, Target};
+use domain::name::ProjectName;
+use domain::record::Record;
 
 use crate::deliver::Settlement;
 
@@ -12,18 +14,30 @@ use crate::deliver::Settlement;
 #[derive(Clone, Debug)]
 pub struct Settler {
     pub records: Batcher<Record>,
-    pub waiting: Batcher<Waiting>,
+    /// What the waiting room is told.
+    pub notices: Batcher<Notice>,
 }
 
 impl Settler {
-    /// Returns when everything that follows from the attempt is durable.
+    /// Returns when everything that follows from the attempt is durable. `has_row` says that a row
+    /// in the waiting room stands for the delivery until it hears that it has ended.
     ///
     /// # Errors
     /// Only when the process ends first: then nothing may be acknowledged.
-    pub async fn settle(&self, settlement: Settlement) -> Result<(), PublishError> {
+    pub async fn settle(
+        &self,
+        settlement: Settlement,
+        target: &Target,
+        has_row: bool,
+    ) -> Result<(), PublishError> {
+        let project = settlement.record.project().clone();
+        let is_final = settlement.waiting.is_none();
         // Both are put in line before either is awaited. A crash in between repeats the attempt.
         let waiting = match settlement.waiting {
-            Some(waiting) => Some(self.waiting.put_until_durable(vec![waiting]).await?),
+            Some(waiting) => {
+                let notice = vec![Notice::Wait(Box::new(waiting))];
+                Some(self.notices.put_until_durable(notice).await?)
+            }
             None => None,
         };
         let record = self
@@ -33,7 +47,27 @@ impl Settler {
         if let Some(waiting) = waiting {
             waiting.await?;
         }
-        record.await
+        record.await?;
+        // Last, since the row is all that is left to repeat the delivery by.
+        if has_row && is_final {
+            self.end(project, target).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the waiting room that a delivery it holds a row for is settled for good.
+    ///
+    /// # Errors
+    /// Only when the process ends first.
+    pub async fn end(&self, project: ProjectName, target: &Target) -> Result<(), PublishError> {
+        let ended = Ended {
+            project,
+            delivery: target.delivery,
+            generation: target.generation,
+        };
+        self.notices
+            .push_until_durable(vec![Notice::End(ended)])
+            .await
     }
 }
 

@@ -18,12 +18,13 @@ use domain::delivery::{Consignment, ErrorClass, Status, Target, WaitReason, Wait
 use domain::event::Event;
 use domain::event_type::EventType;
 use domain::format::Format;
-use domain::function::{Credentials, Function, FunctionSettings, parse_url};
+use domain::function::{Credentials, Function, FunctionSettings, origin, parse_url};
 use domain::id::{DeliveryId, EventId};
 use domain::pattern::Captures;
 use domain::record::{Attempted, Record};
 use domain::registry::{Change, Project, Update};
 use domain::retry::RetryPolicy;
+use domain::shard;
 use domain::signature;
 use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use lifecycle::{Health, Tasks};
@@ -61,9 +62,11 @@ impl World {
         let broker: Arc<dyn Broker> = Arc::new(Embedded::start(queue, topology, &tasks, &health));
         let registry = RegistryView::default();
         registry.apply(configured(url, retry));
+        let coordination = Arc::new(EmbeddedCoordination::default());
         let parts = Parts {
             broker: Arc::clone(&broker),
-            membership: Arc::new(EmbeddedCoordination::default()),
+            membership: Arc::clone(&coordination) as _,
+            memory: coordination,
             registry: registry.clone(),
             health,
             keys_required: false,
@@ -85,10 +88,19 @@ impl World {
         let confirm = self
             .broker
             .publisher()
-            .publish(Queue::Deliveries(0), message)
+            .publish(self.queue(), message)
             .await
             .unwrap();
         confirm.await.unwrap();
+    }
+
+    /// Where deliveries to the function belong.
+    fn queue(&self) -> Queue {
+        let (project, name) = ("default".parse().unwrap(), "hook".parse().unwrap());
+        let registry = self.registry.read();
+        let url = &registry.function(&project, &name).unwrap().url;
+        let shards = self.broker.topology().delivery_shards;
+        Queue::Deliveries(shard::of_endpoint(&project, &origin(url), shards))
     }
 
     /// The next `count` items of a queue; each is acknowledged.
@@ -126,6 +138,7 @@ fn configured(url: &str, retry: RetryPolicy) -> Update {
     let project = Project {
         name: "default".parse().unwrap(),
         created_at: now,
+        is_paused: false,
         revision: 1,
     };
     let function = Function {
@@ -150,7 +163,10 @@ fn configured(url: &str, retry: RetryPolicy) -> Update {
         subject: None,
         prefix: None,
         suffix: None,
+        options: BTreeMap::new(),
+        filter: None,
         format: None,
+        template: None,
         retry,
         ordering: Ordering::default(),
         backlog: Backlog::default(),
@@ -335,7 +351,7 @@ async fn a_message_nobody_can_read_is_set_aside_and_blocks_nothing() {
     message.body = Bytes::from_static(b"\xff\xff");
     let publisher = world.broker.publisher();
     publisher
-        .publish(Queue::Deliveries(0), message)
+        .publish(world.queue(), message)
         .await
         .unwrap()
         .await
@@ -402,7 +418,7 @@ async fn a_message_is_kept_until_all_of_its_deliveries_are_settled() {
         .await
         .unwrap();
     let broker = Embedded::start(queue, *world.broker.topology(), &tasks, &Health::default());
-    let mut consumer = broker.consume(Queue::Deliveries(0), 1);
+    let mut consumer = broker.consume(world.queue(), 1);
     let received = tokio::time::timeout(DEADLINE, consumer.next())
         .await
         .unwrap()

@@ -1,15 +1,20 @@
 //! Turns what people ask for into functions and triggers, and says precisely what is wrong with it.
 
+use std::collections::{BTreeMap, HashMap};
+
 use domain::event_type::TypeSelector;
 use domain::function::{Credentials, Function, FunctionSettings, parse_url};
 use domain::name::{FunctionName, ProjectName};
 use domain::pattern::PathPattern;
 use domain::retry::RetryPolicy;
-use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
+use domain::template::Template;
+use domain::trigger::{DEPTH_MAX, Trigger};
 use jiff::Timestamp;
+use protocol::credentials::{authorization, client_certificate};
 use protocol::fault::Fault;
 use protocol::function::{format, retry_policy};
 use protocol::functions::v1 as wire;
+use protocol::settings::{backlog, filter, function_settings, ordering, template};
 use protocol::well_known::FieldMask;
 use url::Url;
 
@@ -22,9 +27,16 @@ const SELECTORS_MAX: usize = 100;
 /// A prefix or suffix may have this many bytes.
 const AFFIX_BYTES_MAX: usize = 1024;
 
-const FUNCTION_FIELDS: &str = "url, format";
-const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, format, retry, \
-     retry.retries, retry.interval, retry.backoff, retry.interval_max, retry.jitter, retry.timeout";
+const FUNCTION_FIELDS: &str = "url, format, settings, settings.paused, \
+     settings.concurrency_max, settings.rate, settings.headers, settings.batching, \
+     settings.disable_on_gone, settings.disable_after, settings.signing, settings.token, \
+     settings.proxy, settings.authorities, credentials, credentials.authorization, \
+     credentials.client_certificate";
+const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, options, filter, \
+     format, template, template_content_type, ordering, backlog, depth_max, retry, retry.retries, \
+     retry.interval, retry.backoff, retry.interval_max, retry.jitter, retry.timeout, retry.waits, \
+     retry.total_max, retry.retry_after_max, retry.final_statuses, retry.connect_timeout, \
+     retry.first_byte_timeout";
 
 /// A function with fresh secrets, and the trigger that was asked for with it.
 pub(crate) fn function(
@@ -33,6 +45,7 @@ pub(crate) fn function(
     now: Timestamp,
 ) -> Result<(Function, Option<Trigger>), Fault> {
     let name = function_name("name", &request.name)?;
+    let given = request.credentials.clone().unwrap_or_default();
     let function = Function {
         project: project.clone(),
         name: name.clone(),
@@ -40,12 +53,20 @@ pub(crate) fn function(
         format: format(&request.format)?.unwrap_or_default(),
         secret: make_secret()?,
         signing_secret: make_signing_secret()?,
-        settings: FunctionSettings::default(),
-        credentials: Credentials::default(),
+        settings: FunctionSettings {
+            disabled: None,
+            ..function_settings(&request.settings.clone().unwrap_or_default())?
+        },
+        credentials: Credentials {
+            authorization: authorization(given.authorization.as_ref())?,
+            client_certificate: client_certificate(given.client_certificate.as_ref()),
+            rotating: Vec::new(),
+        },
         created_at: now,
         updated_at: now,
         revision: 0,
     };
+    check(&function)?;
     if request.on.is_empty() && request.subject.is_empty() {
         if request.retry.is_some() {
             let message = "belongs to a trigger, and none is asked for";
@@ -100,11 +121,14 @@ pub(crate) fn trigger(
         subject: subject(&wanted.subject)?,
         prefix: affix("prefix", &wanted.prefix)?,
         suffix: affix("suffix", &wanted.suffix)?,
+        options: options(&wanted.options)?,
+        filter: filter(&wanted.filter)?,
         format: format(&wanted.format)?,
+        template: template(&wanted.template, &wanted.template_content_type)?,
         retry: retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?,
-        ordering: Ordering::default(),
-        backlog: Backlog::default(),
-        depth_max: DEPTH_MAX,
+        ordering: ordering(&wanted.ordering)?,
+        backlog: backlog(&wanted.backlog)?,
+        depth_max: depth_max(wanted.depth_max)?,
         created_at: now,
         updated_at: now,
         revision: 0,
@@ -114,19 +138,77 @@ pub(crate) fn trigger(
 /// Changes the fields of a function that the mask names.
 pub(crate) fn change_function(
     function: &mut Function,
-    wanted: &wire::Function,
-    mask: Option<&FieldMask>,
+    request: &wire::UpdateFunctionRequest,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    for path in paths(mask, FUNCTION_FIELDS)? {
+    let wanted = request.function.clone().unwrap_or_default();
+    let given = request.credentials.clone().unwrap_or_default();
+    // Understood as a whole even if the mask takes only some of it.
+    let settings = function_settings(&wanted.settings.unwrap_or_default())?;
+    for path in paths(request.update_mask.as_ref(), FUNCTION_FIELDS)? {
         match path {
             "url" => function.url = url(&wanted.url)?,
             "format" => function.format = format(&wanted.format)?.unwrap_or_default(),
-            other => return Err(unknown_path(other, FUNCTION_FIELDS)),
+            "credentials" => {
+                let credentials = &mut function.credentials;
+                credentials.authorization = authorization(given.authorization.as_ref())?;
+                credentials.client_certificate =
+                    client_certificate(given.client_certificate.as_ref());
+            }
+            "credentials.authorization" => {
+                function.credentials.authorization = authorization(given.authorization.as_ref())?;
+            }
+            "credentials.client_certificate" => {
+                function.credentials.client_certificate =
+                    client_certificate(given.client_certificate.as_ref());
+            }
+            path => change_settings(&mut function.settings, &settings, path)?,
         }
     }
+    check(function)?;
     function.updated_at = now;
     Ok(())
+}
+
+fn change_settings(
+    settings: &mut FunctionSettings,
+    wanted: &FunctionSettings,
+    path: &str,
+) -> Result<(), Fault> {
+    let wanted = wanted.clone();
+    match path {
+        "settings" => {
+            *settings = FunctionSettings {
+                disabled: settings.disabled.take().filter(|_| wanted.is_paused),
+                ..wanted
+            };
+        }
+        "settings.paused" => {
+            settings.is_paused = wanted.is_paused;
+            if !wanted.is_paused {
+                settings.disabled = None;
+            }
+        }
+        "settings.concurrency_max" => settings.concurrency_max = wanted.concurrency_max,
+        "settings.rate" => settings.rate = wanted.rate,
+        "settings.headers" => settings.headers = wanted.headers,
+        "settings.batching" => settings.batching = wanted.batching,
+        "settings.disable_on_gone" => settings.disable_on_gone = wanted.disable_on_gone,
+        "settings.disable_after" => settings.disable_after = wanted.disable_after,
+        "settings.signing" => settings.signing = wanted.signing,
+        "settings.token" => settings.token = wanted.token,
+        "settings.proxy" => settings.proxy = wanted.proxy,
+        "settings.authorities" => settings.authorities = wanted.authorities,
+        other => return Err(unknown_path(other, FUNCTION_FIELDS)),
+    }
+    Ok(())
+}
+
+fn check(function: &Function) -> Result<(), Fault> {
+    let settings = function.settings.check();
+    settings
+        .and_then(|()| function.credentials.check())
+        .map_err(|error| Fault::invalid(error.field, error.value, error.message, error.allowed))
 }
 
 /// Changes the fields of a trigger that the mask names.
@@ -150,7 +232,22 @@ pub(crate) fn change_trigger(
             "subject" => trigger.subject = subject(&wanted.subject)?,
             "prefix" => trigger.prefix = affix("prefix", &wanted.prefix)?,
             "suffix" => trigger.suffix = affix("suffix", &wanted.suffix)?,
+            "options" => trigger.options = options(&wanted.options)?,
+            "filter" => trigger.filter = filter(&wanted.filter)?,
             "format" => trigger.format = format(&wanted.format)?,
+            "template" => {
+                // A new text keeps the media type, unless the mask names that too.
+                let kept = trigger.template.as_ref().map(Template::content_type);
+                trigger.template = template(&wanted.template, kept.unwrap_or_default())?;
+            }
+            "template_content_type" => {
+                let text = trigger.template.as_ref().map(Template::as_str);
+                let text = text.unwrap_or(&wanted.template);
+                trigger.template = template(text, &wanted.template_content_type)?;
+            }
+            "ordering" => trigger.ordering = ordering(&wanted.ordering)?,
+            "backlog" => trigger.backlog = backlog(&wanted.backlog)?,
+            "depth_max" => trigger.depth_max = depth_max(wanted.depth_max)?,
             "retry" => {
                 trigger.retry = retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?;
             }
@@ -169,6 +266,26 @@ pub(crate) fn change_trigger(
             }
             "retry.jitter" => retry.jitter = given.jitter.or(default.jitter),
             "retry.timeout" => retry.timeout = given.timeout.or(default.timeout),
+            "retry.waits" => {
+                retry.waits.clone_from(&given.waits);
+                if given.waits.is_empty() && retry.backoff.is_empty() {
+                    retry.backoff.clone_from(&default.backoff);
+                }
+            }
+            "retry.total_max" => retry.total_max = given.total_max.or(default.total_max),
+            "retry.retry_after_max" => {
+                retry.retry_after_max = given.retry_after_max.or(default.retry_after_max);
+            }
+            "retry.final_statuses" => {
+                let statuses = given.final_statuses.as_ref();
+                retry.final_statuses = statuses.or(default.final_statuses.as_ref()).cloned();
+            }
+            "retry.connect_timeout" => {
+                retry.connect_timeout = given.connect_timeout.or(default.connect_timeout);
+            }
+            "retry.first_byte_timeout" => {
+                retry.first_byte_timeout = given.first_byte_timeout.or(default.first_byte_timeout);
+            }
             other => return Err(unknown_path(other, TRIGGER_FIELDS)),
         }
     }
@@ -183,6 +300,47 @@ pub(crate) fn function_name(field: &str, text: &str) -> Result<FunctionName, Fau
         return Err(Fault::missing(field, "[PACKAGE/]NAME"));
     }
     text.parse().map_err(|error| of_name(field, error))
+}
+
+/// A trigger asks for so many attributes at most, as an event has no more than a few.
+const OPTIONS_MAX: usize = 16;
+
+fn options(wanted: &HashMap<String, String>) -> Result<BTreeMap<String, String>, Fault> {
+    if wanted.len() > OPTIONS_MAX {
+        let allowed = format!("at most {OPTIONS_MAX}");
+        let count = wanted.len().to_string();
+        return Err(Fault::invalid("options", count, "are too many", allowed));
+    }
+    for (name, listed) in wanted {
+        let is_name = (1..=20).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if !is_name {
+            let message = "is not the name of an event's attribute";
+            let allowed = "1 to 20 lower-case letters and digits";
+            return Err(Fault::invalid("options", name, message, allowed));
+        }
+        affix(&format!("options.{name}"), listed)?;
+    }
+    Ok(wanted.clone().into_iter().collect())
+}
+
+/// Beyond 64 events behind an event, whatever made them is a loop.
+fn depth_max(wanted: Option<u32>) -> Result<u32, Fault> {
+    match wanted {
+        None => Ok(DEPTH_MAX),
+        Some(depth) if depth <= 64 => Ok(depth),
+        Some(depth) => {
+            let message = "is out of range";
+            Err(Fault::invalid(
+                "depth_max",
+                depth.to_string(),
+                message,
+                "0 to 64 events",
+            ))
+        }
+    }
 }
 
 fn url(text: &str) -> Result<Url, Fault> {

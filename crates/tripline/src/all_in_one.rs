@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use broker::Broker;
-use coordination::{IdempotencyKeys, Membership};
+use coordination::{EndpointMemory, IdempotencyKeys, Membership};
 use lifecycle::{Health, Tasks};
 use process::server::{Surface, instance_name};
 use protocol::access;
@@ -20,6 +20,7 @@ pub(crate) struct Ground {
     pub(crate) logs: Arc<dyn LogStore>,
     pub(crate) keys: Arc<dyn IdempotencyKeys>,
     pub(crate) membership: Arc<dyn Membership>,
+    pub(crate) memory: Arc<dyn EndpointMemory>,
     pub(crate) access: access::Config,
     /// Whether functions on this machine may be called.
     pub(crate) allow_loopback: bool,
@@ -89,6 +90,7 @@ pub(crate) fn build(
         delivery_worker::Parts {
             broker: ground.broker,
             membership: ground.membership,
+            memory: ground.memory,
             registry: view,
             health: health.of("delivery-worker"),
             keys_required,

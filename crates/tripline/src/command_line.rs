@@ -4,11 +4,19 @@
     reason = "the help shows it as it stands, backticks included"
 )]
 
+mod deliveries;
+mod function_flags;
+mod trigger_flags;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
+
+pub(crate) use self::deliveries::Deliveries;
+pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
+pub(crate) use self::trigger_flags::{Conditions, Retry};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -115,14 +123,27 @@ pub(crate) enum ClientCommand {
 
     /// Create, change and test functions
     #[command(subcommand)]
-    Functions(Functions),
+    Functions(Box<Functions>),
 
     /// Create and change triggers: which events call a function, and how often it is tried
     #[command(subcommand)]
     Triggers(Triggers),
 
+    /// See what waits and why; put it off, cancel it or have it tried at once
+    #[command(subcommand)]
+    Deliveries(Deliveries),
+
     /// See what happened
     Logs(Logs),
+
+    /// See why an event did or did not call a function, condition by condition
+    Why {
+        /// evt_… or the event's own id
+        event: String,
+        /// The function; all of its triggers are looked at
+        #[arg(long, value_name = "NAME")]
+        function: String,
+    },
 
     /// Create, list and revoke API keys
     #[command(subcommand)]
@@ -211,6 +232,14 @@ pub(crate) struct Emit {
     /// Take an event with this key only once, instead of by its id
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
+
+    /// Call functions only after this time, for example 30s or 2h, at most 6 days
+    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+    pub(crate) delay: Option<std::time::Duration>,
+
+    /// Call functions only from then on, for example 2026-11-23T08:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with = "delay")]
+    pub(crate) deliver_at: Option<jiff::Timestamp>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -232,6 +261,8 @@ pub(crate) enum Functions {
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
+        flags: FunctionFlags,
+        #[command(flatten)]
         retry: Retry,
     },
     /// List functions
@@ -247,7 +278,17 @@ pub(crate) enum Functions {
         /// schmuckli, cloudevents-structured or cloudevents-binary
         #[arg(long)]
         format: Option<String>,
+        #[command(flatten)]
+        flags: FunctionFlags,
+        /// What goes back to its default: concurrency, rate, headers, batch, disable-after, token,
+        /// proxy, ca, client-cert, authorization
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        reset: Vec<String>,
     },
+    /// Stop calling a function: what it is owed waits, and nothing is lost
+    Pause { name: String },
+    /// Call a function again, or one that was switched off by itself, and send what has waited
+    Resume { name: String },
     /// Delete a function and its triggers
     Delete { name: String },
     /// Send a signed test call and show request and response; nothing is logged
@@ -260,59 +301,6 @@ pub(crate) enum Functions {
         #[arg(long, value_name = "JSON|@FILE|-")]
         data: Option<String>,
     },
-}
-
-/// The retry policy's flags.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Retries")]
-pub(crate) struct Retry {
-    /// Attempts after the first, 0 to 100 [server's default: 3]
-    #[arg(long, value_name = "N")]
-    pub(crate) retries: Option<u32>,
-
-    /// Wait before a retry, 100ms to 24h [server's default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) interval: Option<std::time::Duration>,
-
-    /// fixed or exponential [server's default: fixed]
-    #[arg(long)]
-    pub(crate) backoff: Option<String>,
-
-    /// No wait is longer [server's default: 60s, or the interval if that is longer]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) interval_max: Option<std::time::Duration>,
-
-    /// Share of each wait that is spread at random, 0 to 1 [server's default: 0]
-    #[arg(long, value_name = "SHARE")]
-    pub(crate) jitter: Option<f64>,
-
-    /// One attempt may take this long, 100ms to 5m [server's default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) timeout: Option<std::time::Duration>,
-}
-
-/// A trigger's conditions.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Conditions {
-    /// A type, its number, an alias or a pattern such as storage.row.*; any of them
-    #[arg(long, value_name = "TYPE_OR_NUMBER_OR_PATTERN")]
-    pub(crate) on: Vec<String>,
-
-    /// Only events about resources that match
-    #[arg(long, value_name = "PATTERN")]
-    pub(crate) subject: Option<String>,
-
-    /// The subject's last part must begin so
-    #[arg(long)]
-    pub(crate) prefix: Option<String>,
-
-    /// The subject's last part must end so
-    #[arg(long)]
-    pub(crate) suffix: Option<String>,
-
-    /// Overrides the function's format
-    #[arg(long)]
-    pub(crate) format: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -446,6 +434,16 @@ pub(crate) enum Projects {
     Create { name: String },
     /// List projects
     List,
+    /// Stop calling the functions of a project: what they are owed waits, and nothing is lost
+    Pause {
+        /// The key's own project when it is left out
+        name: Option<String>,
+    },
+    /// Call the functions of a project again, and send what has waited
+    Resume {
+        /// The key's own project when it is left out
+        name: Option<String>,
+    },
 }
 
 #[cfg(test)]

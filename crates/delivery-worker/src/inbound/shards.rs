@@ -8,17 +8,14 @@ use std::time::Duration;
 
 use broker::{Broker, Consumer, Queue, Received};
 use coordination::{Membership, Share};
-use domain::delivery::{Consignment, Target};
-use domain::event::Event;
+use domain::delivery::Consignment;
 use lifecycle::Tasks;
 use protocol::envelope::Envelope;
-use tokio::task::JoinSet;
-use tracing::{debug, error, info};
+use tracing::{error, info};
 
-use crate::deliver::Deliverer;
+use crate::engine::{Engine, ShardWork};
 use crate::metrics;
-use crate::recent::Recent;
-use crate::settle::{InHand, Settler};
+use crate::settle::InHand;
 
 /// The group in which workers know each other.
 const GROUP: &str = "delivery-worker";
@@ -30,9 +27,7 @@ const STAND_BY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Shards {
     pub broker: Arc<dyn Broker>,
-    pub deliverer: Deliverer,
-    pub settler: Settler,
-    pub recent: Recent,
+    pub engine: Arc<Engine>,
     /// Messages of one shard that are in hand at a time.
     pub messages_in_hand_max: u16,
 }
@@ -68,7 +63,9 @@ impl Shards {
                 .broker
                 .consume(Queue::Deliveries(shard), self.messages_in_hand_max);
             metrics::shard_taken();
+            self.engine.begin_serving();
             let is_over = self.consume(shard, consumer, &mut share, &tasks).await;
+            self.engine.end_serving(shard).await;
             metrics::shard_left();
             if is_over {
                 return Ok(());
@@ -90,18 +87,19 @@ impl Shards {
         tasks: &Tasks,
     ) -> bool {
         let mut stopping = tasks.stopping();
-        let mut work = JoinSet::new();
+        let work = ShardWork::new(shard);
         // Only the one active consumer of a shard is given anything.
         let mut is_active = false;
         let is_over = loop {
+            let has_room = work.has_room();
             tokio::select! {
                 () = &mut stopping => break true,
-                received = consumer.next() => {
+                received = consumer.next(), if has_room => {
                     let Some(received) = received else { break true };
                     is_active = true;
-                    self.begin(received, &mut work);
+                    self.begin(received, &work);
                 }
-                Some(ended) = work.join_next(), if !work.is_empty() => report(ended),
+                () = work.room(), if !has_room => {}
                 () = share.changed() => {}
             }
             if is_active && !share.is_mine(shard) {
@@ -110,14 +108,12 @@ impl Shards {
         };
         // The broker serves the next consumer as soon as this one cancels, so what is in hand is
         // answered for first: an endpoint has one caller at a time.
-        while let Some(ended) = work.join_next().await {
-            report(ended);
-        }
+        work.finished().await;
         consumer.cancel().await;
         is_over
     }
 
-    fn begin(self: &Arc<Self>, received: Received, work: &mut JoinSet<()>) {
+    fn begin(&self, received: Received, work: &ShardWork) {
         let consignments = match Consignment::read(received.body) {
             Ok(consignments) => consignments,
             Err(unreadable) => {
@@ -137,41 +133,6 @@ impl Shards {
             return;
         }
         let in_hand = Arc::new(InHand::new(deliveries, received.acknowledgement));
-        for consignment in consignments {
-            let event = Arc::new(consignment.event);
-            for target in consignment.targets {
-                let (server, event) = (Arc::clone(self), Arc::clone(&event));
-                let in_hand = Arc::clone(&in_hand);
-                work.spawn(async move { server.deliver(&event, &target, &in_hand).await });
-            }
-        }
-    }
-
-    /// One delivery, from its turn to its settlement. Without a settlement the message stays
-    /// unacknowledged and is given again.
-    async fn deliver(&self, event: &Event, target: &Target, in_hand: &InHand) {
-        if self.recent.has_finished(target) {
-            metrics::repeat_spared();
-            in_hand.settled();
-            return;
-        }
-        let settlement = self.deliverer.deliver(event, target).await;
-        match self.settler.settle(settlement).await {
-            Ok(()) => {
-                self.recent.finished(target);
-                in_hand.settled();
-            }
-            Err(reason) => {
-                debug!(delivery.id = %target.delivery, %reason, "not settled; it comes again");
-            }
-        }
-    }
-}
-
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        error!(%error, "a delivery ended by a bug; it is given again");
+        self.engine.take(consignments, &in_hand, work);
     }
 }

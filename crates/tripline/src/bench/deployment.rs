@@ -43,15 +43,17 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// Starts what is asked for, and waits until it is ready.
+    /// Starts what is asked for, with these settings, and waits until it is ready.
     pub(crate) async fn start(
         backing: Backing,
         servers: &Servers,
+        variables: &[(String, String)],
         output: Output,
     ) -> Result<Self, Failure> {
         match backing {
+            // It has no settings of its own.
             Backing::Embedded => embedded::start(output).await,
-            Backing::Full => full::start(servers, output).await,
+            Backing::Full => full::start(servers, variables, output).await,
         }
     }
 

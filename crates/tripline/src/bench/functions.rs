@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use protocol::functions::v1::function_service_client::FunctionServiceClient;
-use protocol::functions::v1::{CreateFunctionRequest, DeleteFunctionRequest};
+use protocol::functions::v1::{CreateFunctionRequest, DeleteFunctionRequest, RetryPolicy};
 use tonic::Code;
 
 use crate::client::Authorised;
@@ -12,7 +12,18 @@ use crate::command_line::Connection;
 use crate::failure::Failure;
 
 /// A server that is gone must not keep the program from ending.
-const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
+const DELETE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Functions that are made alike.
+#[derive(Debug)]
+pub(crate) struct Group<'a> {
+    pub(crate) name: &'a str,
+    /// One for each function.
+    pub(crate) receivers: &'a [SocketAddr],
+    /// By which the server reaches the receivers, if not by the address they listen on.
+    pub(crate) host: Option<&'a str>,
+    pub(crate) retry: Option<RetryPolicy>,
+}
 
 #[derive(Debug)]
 pub(crate) struct TemporaryFunctions {
@@ -31,19 +42,17 @@ impl TemporaryFunctions {
         })
     }
 
-    /// Makes `bench-RUN-N` for each receiver, called by events of `event_type`.
+    /// Makes `bench-NAME-N` for each receiver, called by events of the type that it is given.
     pub(crate) async fn create(
         &mut self,
-        run: &str,
-        event_type: &str,
-        receivers: &[SocketAddr],
-        host: Option<&str>,
+        group: &Group<'_>,
+        event_type: impl Fn(usize) -> String,
     ) -> Result<(), Failure> {
-        for (number, receiver) in receivers.iter().enumerate() {
-            let name = format!("bench-{run}-{}", number + 1);
+        for (number, receiver) in group.receivers.iter().enumerate() {
+            let name = format!("bench-{}-{}", group.name, number + 1);
             // Noted first: a call whose answer is lost may have made it.
             self.names.push(name.clone());
-            let url = match host {
+            let url = match group.host {
                 Some(host) => format!("http://{host}:{}/", receiver.port()),
                 None => format!("http://{receiver}/"),
             };
@@ -51,7 +60,8 @@ impl TemporaryFunctions {
                 name,
                 url,
                 format: "cloudevents-binary".to_owned(),
-                on: vec![event_type.to_owned()],
+                on: vec![event_type(number)],
+                retry: group.retry.clone(),
                 ..CreateFunctionRequest::default()
             };
             self.client.create_function(request).await?;

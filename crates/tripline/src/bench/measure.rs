@@ -10,13 +10,13 @@ use protocol::events::v1::EmitEventRequest;
 use tokio::time::sleep;
 
 use super::door::{Door, Emission};
-use super::functions::TemporaryFunctions;
+use super::functions::{Group, TemporaryFunctions};
 use super::interrupt::Interrupt;
 use super::ledger::Ledger;
 use super::pace::Pace;
 use super::processes::{self, Meter, NamedProcess};
 use super::progress::Progress;
-use super::receivers::Receivers;
+use super::receivers::{Behaviour, Receivers};
 use super::report::Report;
 use super::sample::Sample;
 use super::scenario::Scenario;
@@ -55,7 +55,7 @@ pub(crate) async fn measure(
 ) -> Result<Report, Failure> {
     processes::check(&target.processes)?;
     let name = random_name();
-    let receivers = Receivers::start(target.receive_on, scenario.functions)?;
+    let receivers = Receivers::start(target.receive_on, scenario.functions, Behaviour::Answers)?;
     let mut functions = TemporaryFunctions::new(&target.connection)?;
     let event_type = format!("bench.{name}");
     let run = Run {
@@ -68,8 +68,14 @@ pub(crate) async fn measure(
     let host = target.receiver_host.as_deref();
     let addresses = run.receivers.addresses();
     let work = async {
+        let group = Group {
+            name: &run.name,
+            receivers: addresses,
+            host,
+            retry: None,
+        };
         functions
-            .create(&run.name, &event_type, addresses, host)
+            .create(&group, |_function| event_type.clone())
             .await?;
         run.wait_for_first_calls().await?;
         run.warm_up().await?;

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::Scenario;
 use super::deployment::Backing;
 use super::door::Door;
+use super::neighbours::{Neighbours, Run};
 use super::processes::NamedProcess;
 use crate::failure::Failure;
 
@@ -91,6 +92,14 @@ pub(crate) struct Bench {
     #[arg(long, conflicts_with_all = ["rate", "functions", "door", "processes"])]
     pub(crate) suite: bool,
 
+    /// What healthy functions notice of others, instead: the same ones alone and beside those
+    #[arg(long, value_enum, value_name = "WHICH", conflicts_with_all = ["suite", "functions", "door"])]
+    pub(crate) scenario: Option<Neighbours>,
+
+    /// With --scenario: how long each phase at a rate takes, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) seconds: u32,
+
     #[command(flatten)]
     pub(crate) servers: Servers,
 }
@@ -163,6 +172,18 @@ impl Bench {
         })
     }
 
+    /// What the run of a scenario with neighbours does.
+    pub(crate) fn neighbours(&self, neighbours: Neighbours) -> Run {
+        Run {
+            neighbours,
+            rate: self.rate,
+            seconds: self.seconds,
+            payload_bytes: self.payload_bytes,
+            concurrency: self.concurrency,
+            silence_max: self.timeout,
+        }
+    }
+
     /// What the runs of the suite do, one after the other.
     pub(crate) fn suite(&self) -> Result<Vec<Scenario>, Failure> {
         let one_to_one = self.scenario()?;
@@ -196,6 +217,23 @@ impl ValueEnum for Door {
             Self::Post => "one event for each HTTP POST, on connections that are kept",
             Self::Stream => "gRPC StreamEvents, each event acknowledged by itself",
             Self::Batch => "gRPC EmitEvents, 100 events in each call",
+        };
+        Some(clap::builder::PossibleValue::new(self.name()).help(help))
+    }
+}
+
+impl ValueEnum for Neighbours {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        let help = match self {
+            Self::Isolation => {
+                "one that hangs beside a healthy one, at a rate each and then saturated"
+            }
+            Self::ManyHanging => "1,000 that hang beside 100 healthy ones",
+            Self::InFlight => "500 that answer after 10 s, 10,000 requests under way at once",
         };
         Some(clap::builder::PossibleValue::new(self.name()).help(help))
     }

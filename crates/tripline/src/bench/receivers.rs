@@ -1,8 +1,9 @@
-//! What is called: one listener for each function, answering 204 at once.
+//! What is called: one listener for each function, answering 204 at once or as a run wants it.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpListener as BoundListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -26,17 +27,41 @@ const ID_HEADER: &str = "ce-subject";
 /// No descriptor is free, or the connection broke at once: nothing gets better by hurrying.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
+/// What receivers do with a call, after it is noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    Answers,
+    AnswersAfter(Duration),
+    Hangs,
+}
+
+/// Calls that are not answered yet, and the most there were at once.
+#[derive(Debug, Default)]
+struct Open {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// One call, until it is answered or broken off.
+#[derive(Debug)]
+struct Call<'a>(&'a Open);
+
 /// Receivers in a thread of their own, so that the generator does not delay the time they note.
 #[derive(Debug)]
 pub(crate) struct Receivers {
     addresses: Vec<SocketAddr>,
     desk: Arc<Desk>,
+    open: Arc<Open>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Receivers {
-    pub(crate) fn start(on: IpAddr, functions: usize) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        on: IpAddr,
+        functions: usize,
+        behaviour: Behaviour,
+    ) -> Result<Self, Failure> {
         let cannot = |error: std::io::Error| {
             Failure::local(format!("cannot receive calls on {on}: {error}"))
         };
@@ -57,8 +82,13 @@ impl Receivers {
             .map_err(cannot)?;
         let desk = Arc::<Desk>::default();
         let (stop, stopped) = oneshot::channel();
-        let at_desk = Arc::clone(&desk);
-        let run = move || runtime.block_on(receive(listeners, &at_desk, stopped));
+        let open = Arc::<Open>::default();
+        let service = Service {
+            desk: Arc::clone(&desk),
+            open: Arc::clone(&open),
+            behaviour,
+        };
+        let run = move || runtime.block_on(receive(listeners, &service, stopped));
         let thread = thread::Builder::new()
             .name("receivers".to_owned())
             .spawn(run)
@@ -66,6 +96,7 @@ impl Receivers {
         Ok(Self {
             addresses,
             desk,
+            open,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -79,6 +110,11 @@ impl Receivers {
     pub(crate) fn desk(&self) -> &Desk {
         &self.desk
     }
+
+    /// The most calls that were unanswered at a time.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.open.most.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Receivers {
@@ -91,24 +127,32 @@ impl Drop for Receivers {
     }
 }
 
-async fn receive(listeners: Vec<BoundListener>, desk: &Arc<Desk>, stopped: oneshot::Receiver<()>) {
+/// What every listener needs.
+#[derive(Debug, Clone)]
+struct Service {
+    desk: Arc<Desk>,
+    open: Arc<Open>,
+    behaviour: Behaviour,
+}
+
+async fn receive(listeners: Vec<BoundListener>, service: &Service, stopped: oneshot::Receiver<()>) {
     let mut doors = JoinSet::new();
     for (function, listener) in listeners.into_iter().enumerate() {
         if let Ok(listener) = TcpListener::from_std(listener) {
-            doors.spawn(accept(listener, function, Arc::clone(desk)));
+            doors.spawn(accept(listener, function, service.clone()));
         }
     }
     // A dropped sender is the word to stop.
     drop(stopped.await);
 }
 
-async fn accept(listener: TcpListener, function: usize, desk: Arc<Desk>) {
+async fn accept(listener: TcpListener, function: usize, service: Service) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _peer)) => {
-                    connections.spawn(answer(stream, function, Arc::clone(&desk)));
+                    connections.spawn(answer(stream, function, service.clone()));
                 }
                 Err(_out_of_descriptors) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
@@ -117,15 +161,21 @@ async fn accept(listener: TcpListener, function: usize, desk: Arc<Desk>) {
     }
 }
 
-async fn answer(stream: TcpStream, function: usize, desk: Arc<Desk>) {
+async fn answer(stream: TcpStream, function: usize, with: Service) {
     // Without it small answers wait for more; with it set or not, the calls count all the same.
     drop(stream.set_nodelay(true));
     let service = service_fn(|request: Request<Incoming>| {
-        let desk = &desk;
+        let with = &with;
         async move {
-            note_arrival(&request, function, desk);
+            let _call = Call::begin(&with.open);
+            note_arrival(&request, function, &with.desk);
             let mut body = request.into_body();
             while let Some(Ok(_frame)) = body.frame().await {}
+            match with.behaviour {
+                Behaviour::Answers => {}
+                Behaviour::AnswersAfter(wait) => tokio::time::sleep(wait).await,
+                Behaviour::Hangs => std::future::pending().await,
+            }
             let mut response = Response::new(Empty::<Bytes>::new());
             *response.status_mut() = StatusCode::NO_CONTENT;
             Ok::<_, Infallible>(response)
@@ -137,6 +187,20 @@ async fn answer(stream: TcpStream, function: usize, desk: Arc<Desk>) {
             .serve_connection(TokioIo::new(stream), service)
             .await,
     );
+}
+
+impl<'a> Call<'a> {
+    fn begin(open: &'a Open) -> Self {
+        let now = open.now.fetch_add(1, Ordering::Relaxed) + 1;
+        open.most.fetch_max(now, Ordering::Relaxed);
+        Self(open)
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 fn note_arrival(request: &Request<Incoming>, function: usize, desk: &Desk) {

@@ -10,22 +10,37 @@ const LAST_MEMBER: &str = r#""rest":"""#;
 /// An event without its id.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
-    event_type: String,
+    /// In turn.
+    event_types: Vec<String>,
     data: Bytes,
-    /// The request's body before and after the id.
-    head: String,
+    /// The rest of a request's body, behind the id.
     tail: String,
 }
 
 impl Sample {
     pub(crate) fn new(event_type: &str, payload_bytes: usize) -> Self {
+        Self::of(vec![event_type.to_owned()], payload_bytes)
+    }
+
+    /// Events of so many types, one after the other.
+    pub(crate) fn spread(event_type: &str, types: usize, payload_bytes: usize) -> Self {
+        let numbered = (1..=types.max(1)).map(|number| format!("{event_type}.t{number}"));
+        Self::of(numbered.collect(), payload_bytes)
+    }
+
+    fn of(event_types: Vec<String>, payload_bytes: usize) -> Self {
         let data = data_of(payload_bytes);
         Self {
-            event_type: event_type.to_owned(),
-            head: format!(r#"{{"type":"{event_type}","subject":""#),
+            event_types,
             tail: format!(r#"","data":{data}}}"#),
             data: data.into(),
         }
+    }
+
+    pub(crate) fn event_type(&self, event: usize) -> &str {
+        let number = event.checked_rem(self.event_types.len());
+        let found = number.and_then(|number| self.event_types.get(number));
+        found.map_or("", String::as_str)
     }
 
     pub(crate) fn data_bytes(&self) -> usize {
@@ -40,15 +55,16 @@ impl Sample {
 
     /// The event as the body of a POST.
     pub(crate) fn json(&self, tag: &str, event: usize) -> Bytes {
-        let id = Self::id(tag, event);
-        Bytes::from([self.head.as_str(), &id, &self.tail].concat())
+        let (event_type, id) = (self.event_type(event), Self::id(tag, event));
+        let head = [r#"{"type":""#, event_type, r#"","subject":""#, &id];
+        Bytes::from([head.concat(), self.tail.clone()].concat())
     }
 
     /// The event as gRPC takes it.
     pub(crate) fn message(&self, tag: &str, event: usize) -> NewEvent {
         NewEvent {
             subject: Self::id(tag, event),
-            r#type: self.event_type.clone(),
+            r#type: self.event_type(event).to_owned(),
             data: self.data.clone(),
             ..NewEvent::default()
         }

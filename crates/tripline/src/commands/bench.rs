@@ -1,12 +1,18 @@
 //! `tripline bench`: what a deployment can do, and what it costs.
 
 use crate::bench::options::Bench;
-use crate::bench::{Backing, Deployment, Interrupt, Report, Target, measure, print_comparison};
+use crate::bench::{
+    Backing, Deployment, Interrupt, Neighbours, Report, Target, measure, print_comparison,
+    run_neighbours,
+};
 use crate::command_line::Connection;
 use crate::failure::Failure;
 
 pub(super) async fn run(options: Bench, connection: &Connection) -> Result<(), Failure> {
     let interrupt = Interrupt::listen()?;
+    if let Some(neighbours) = options.scenario {
+        return run_beside(neighbours, &options, connection, &interrupt).await;
+    }
     let reports = match (options.suite, options.spawn) {
         (true, only) => {
             let backings =
@@ -55,7 +61,7 @@ async fn run_on(
     connection: &Connection,
     interrupt: &Interrupt,
 ) -> Result<Vec<Report>, Failure> {
-    let start = Deployment::start(backing, &options.servers, connection.output);
+    let start = Deployment::start(backing, &options.servers, &[], connection.output);
     let mut deployment = interrupt.or(start).await?;
     let mut target = target(backing.name(), options, deployment.connection().clone());
     target.processes.extend(deployment.processes());
@@ -74,6 +80,41 @@ async fn run_on(
     outcome.map(|()| reports)
 }
 
+/// What healthy functions notice of others.
+async fn run_beside(
+    neighbours: Neighbours,
+    options: &Bench,
+    connection: &Connection,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let run = options.neighbours(neighbours);
+    let report = match options.spawn {
+        None => {
+            let target = target("", options, connection.clone());
+            run_neighbours(&run, &target, interrupt).await?
+        }
+        Some(Backing::Embedded) if !neighbours.variables().is_empty() => {
+            return Err(Failure::usage(format!(
+                "--scenario {} needs a setting that `tripline up` does not have: use --spawn full",
+                neighbours.name()
+            )));
+        }
+        Some(backing) => {
+            let variables = neighbours.variables();
+            let start = Deployment::start(backing, &options.servers, &variables, connection.output);
+            let mut deployment = interrupt.or(start).await?;
+            let mut target = target(backing.name(), options, deployment.connection().clone());
+            target.processes.extend(deployment.processes());
+            let report = run_neighbours(&run, &target, interrupt).await;
+            let report = report.map_err(|failure| deployment.explain(failure));
+            deployment.stop().await;
+            report?
+        }
+    };
+    report.print(connection.output)?;
+    judge_lost(report.lost())
+}
+
 fn target(name: &str, options: &Bench, connection: Connection) -> Target {
     Target {
         name: name.to_owned(),
@@ -85,7 +126,10 @@ fn target(name: &str, options: &Bench, connection: Connection) -> Target {
 }
 
 fn judge(reports: &[Report]) -> Result<(), Failure> {
-    let lost: usize = reports.iter().map(|report| report.lost).sum();
+    judge_lost(reports.iter().map(|report| report.lost).sum())
+}
+
+fn judge_lost(lost: usize) -> Result<(), Failure> {
     match lost {
         0 => Ok(()),
         lost => Err(Failure::local(format!(

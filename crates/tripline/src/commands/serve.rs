@@ -117,7 +117,8 @@ async fn start_all(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
         waiting_room: postgres.waiting_room(),
         logs: postgres.logs(),
         keys: Arc::clone(&coordination) as _,
-        membership: coordination,
+        membership: Arc::clone(&coordination) as _,
+        memory: coordination,
         access: settings.access,
         allow_loopback: false,
     };

@@ -95,7 +95,8 @@ async fn wire(folder: &Path, health: &Health, tasks: &Tasks) -> anyhow::Result<s
         waiting_room: sqlite.waiting_room(),
         logs: sqlite.logs(),
         keys: Arc::clone(&coordination) as _,
-        membership: coordination,
+        membership: Arc::clone(&coordination) as _,
+        memory: coordination,
         access: access::Config {
             keys_required: false,
             operator_token: None,

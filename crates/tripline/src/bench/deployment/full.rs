@@ -17,7 +17,11 @@ const SERVICES: [&str; 4] = [
     "log-service",
 ];
 
-pub(super) async fn start(servers: &Servers, output: Output) -> Result<Deployment, Failure> {
+pub(super) async fn start(
+    servers: &Servers,
+    more: &[(String, String)],
+    output: Output,
+) -> Result<Deployment, Failure> {
     let folder = folder()?;
     let addresses = [
         free_address()?,
@@ -31,6 +35,7 @@ pub(super) async fn start(servers: &Servers, output: Output) -> Result<Deploymen
         let section = service.replace('-', "_").to_uppercase();
         variable(&format!("{section}__LISTEN"), &address.to_string())
     }));
+    variables.extend_from_slice(more);
     Child::start("migrate", &["migrate"], &variables, folder.path())?
         .succeed()
         .await?;

@@ -1,0 +1,201 @@
+//! The engine of one worker: deliveries come in by shard, requests go out by turn, and what comes
+//! of them is made durable.
+//!
+//! Whoever reads messages puts deliveries in line; one loop starts what may start ([`drive`]), each
+//! request in a small task of its own ([`request`]). What cannot start soon is handed back to the
+//! waiting room, and what is unanswered two seconds after its message was read leaves the message,
+//! so that no endpoint holds up a message, the prefetch or the others.
+
+mod drive;
+mod hand_back;
+mod memory;
+mod request;
+mod shard;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use coordination::EndpointMemory;
+use domain::delivery::{Consignment, Target, WaitReason};
+use domain::event::Event;
+use tokio::sync::Notify;
+
+pub use self::shard::ShardWork;
+use self::shard::{Open, Queued};
+use crate::deliver::Deliverer;
+use crate::lanes::{Lanes, Load, Slots};
+use crate::metrics;
+use crate::recent::Recent;
+use crate::settle::{InHand, Settler};
+
+/// A delivery may be decided by a revision this worker has not heard of yet: it waits this long.
+const REVISION_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// An event and its target come to about this much beside the event's data.
+const BYTES_OF_JOB: usize = 1_500;
+
+/// What the engine is made of.
+#[derive(Debug)]
+pub struct Engine {
+    deliverer: Deliverer,
+    settler: Settler,
+    recent: Recent,
+    memory: Arc<dyn EndpointMemory>,
+    desk: Mutex<Desk>,
+    /// Something was put in line, or ended.
+    wake: Notify,
+    /// Shards that are being served.
+    serving: AtomicUsize,
+}
+
+/// What is shared between those who read and the loop that starts.
+#[derive(Debug)]
+struct Desk {
+    lanes: Lanes<Job>,
+    /// What else is to be done, each in a task of its own.
+    chores: Vec<Chore>,
+}
+
+/// One delivery in hand.
+#[derive(Debug)]
+struct Job {
+    event: Arc<Event>,
+    target: Target,
+    in_hand: Arc<InHand>,
+    read_at: Instant,
+    /// Counts among the queued of its shard until its request starts …
+    queued: Option<Queued>,
+    /// … and among what its shard has open until it is settled.
+    open: Open,
+}
+
+/// Something to be done that is no request.
+#[derive(Debug)]
+enum Chore {
+    /// The registry is behind the delivery.
+    Await(Job),
+    /// Its function or trigger is gone, so it ends without a request.
+    Settle(Job),
+    /// Finished a short while ago.
+    Spare(Job),
+    HandBack(Vec<(Job, WaitReason)>),
+}
+
+impl Load for Job {
+    fn read_at(&self) -> Instant {
+        self.read_at
+    }
+
+    fn bytes(&self) -> usize {
+        self.event.data.len() + BYTES_OF_JOB
+    }
+}
+
+/// What an engine needs.
+#[derive(Debug)]
+pub struct Parts {
+    pub deliverer: Deliverer,
+    pub settler: Settler,
+    pub memory: Arc<dyn EndpointMemory>,
+    pub in_flight_max: u16,
+    pub delivery_shards: u16,
+}
+
+impl Engine {
+    pub fn new(parts: Parts) -> Self {
+        let slots = Slots::new(parts.in_flight_max);
+        let lanes = Lanes::new(slots, parts.delivery_shards, Instant::now());
+        Self {
+            deliverer: parts.deliverer,
+            settler: parts.settler,
+            recent: Recent::default(),
+            memory: parts.memory,
+            desk: Mutex::new(Desk {
+                lanes,
+                chores: Vec::new(),
+            }),
+            wake: Notify::new(),
+            serving: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes what a message of a shard carries in hand.
+    pub fn take(&self, consignments: Vec<Consignment>, in_hand: &Arc<InHand>, work: &ShardWork) {
+        let read_at = Instant::now();
+        let mut jobs = Vec::new();
+        for consignment in consignments {
+            let mut event = consignment.event;
+            // What is left of a message must not keep all of it in memory.
+            event.data = bytes::Bytes::copy_from_slice(&event.data);
+            let event = Arc::new(event);
+            jobs.extend(consignment.targets.into_iter().map(|target| Job {
+                event: Arc::clone(&event),
+                target,
+                in_hand: Arc::clone(in_hand),
+                read_at,
+                queued: Some(work.queue()),
+                open: work.open(),
+            }));
+        }
+        self.offer(jobs, work.shard());
+    }
+
+    /// Puts deliveries in line, or to where they belong instead.
+    fn offer(&self, jobs: Vec<Job>, shard: u16) {
+        let now = Instant::now();
+        let registry = self.deliverer.registry.read();
+        let mut desk = self.desk();
+        let Desk { lanes, chores } = &mut *desk;
+        let mut paused = Vec::new();
+        for job in jobs {
+            let function = registry.function(&job.event.project, &job.target.function);
+            if self.recent.has_finished(&job.target).is_some() {
+                chores.push(Chore::Spare(job));
+            } else if registry.revision < job.target.revision && !is_late(&job, now) {
+                chores.push(Chore::Await(job));
+            } else if registry.is_paused(&job.event.project, &job.target.function) {
+                paused.push((job, WaitReason::Paused));
+            } else if let Some(function) = function {
+                lanes.offer(function, shard, job, now);
+            } else {
+                chores.push(Chore::Settle(job));
+            }
+        }
+        if !paused.is_empty() {
+            chores.push(Chore::HandBack(paused));
+        }
+        drop(desk);
+        drop(registry);
+        self.wake.notify_one();
+    }
+
+    /// A shard is served from now on.
+    pub fn begin_serving(&self) {
+        self.serving.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Nothing of a shard is open any more: what was learned goes to its next owner.
+    pub async fn end_serving(&self, shard: u16) {
+        self.hand_on(shard).await;
+        self.serving.fetch_sub(1, Ordering::AcqRel);
+        self.wake.notify_one();
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(desk: &Desk) {
+        metrics::lanes(
+            desk.lanes.in_flight(),
+            desk.lanes.queued(),
+            desk.lanes.endpoints(),
+        );
+    }
+}
+
+/// In time or not: what is known then decides.
+fn is_late(job: &Job, now: Instant) -> bool {
+    now.saturating_duration_since(job.read_at) >= REVISION_WAIT_MAX
+}

@@ -1,0 +1,148 @@
+//! The loop that starts what may start, and looks after what time changes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use domain::Timestamp;
+use domain::delivery::Notice;
+use lifecycle::Tasks;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep_until;
+use tracing::error;
+
+use super::{Chore, Engine, Job};
+use crate::lanes::Started;
+
+/// Requests that are started before others get a word in.
+const STARTED_AT_ONCE: usize = 64;
+
+/// How often time is looked at while something depends on it.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How often what was learned is written down.
+const KEEP_INTERVAL: Duration = Duration::from_secs(3);
+
+/// What is to be done now.
+struct Due {
+    started: Vec<Started<Job>>,
+    chores: Vec<Chore>,
+    notices: Vec<Notice>,
+    unrecalled: bool,
+    /// When time alone may change something.
+    wakes_at: Option<Instant>,
+    is_idle: bool,
+}
+
+impl Engine {
+    /// Runs until the tasks stop and nothing is in hand any more.
+    pub async fn drive(self: Arc<Self>, tasks: Tasks) -> anyhow::Result<()> {
+        let mut stopping = tasks.stopping();
+        let mut is_stopping = false;
+        let mut work = JoinSet::new();
+        let mut ticked_at = Instant::now();
+        let mut kept_at = Instant::now();
+        loop {
+            let now = Instant::now();
+            let is_tick = now.saturating_duration_since(ticked_at) >= TICK;
+            let due = self.due(is_tick, now);
+            if is_tick {
+                ticked_at = now;
+            }
+            let has_more = due.started.len() == STARTED_AT_ONCE;
+            let is_done = is_stopping
+                && due.is_idle
+                && work.is_empty()
+                && self.serving.load(Ordering::Acquire) == 0;
+            self.begin(due.started, due.chores, due.notices, &mut work);
+            if due.unrecalled {
+                work.spawn(Arc::clone(&self).recall());
+            }
+            if now.saturating_duration_since(kept_at) >= KEEP_INTERVAL {
+                kept_at = now;
+                work.spawn(Arc::clone(&self).keep());
+            }
+            if is_done {
+                return Ok(());
+            }
+            if has_more {
+                // Requests that were started get their turn before more are.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let wakes_at = due.wakes_at.unwrap_or(now + KEEP_INTERVAL);
+            tokio::select! {
+                () = self.wake.notified() => {}
+                Some(ended) = work.join_next(), if !work.is_empty() => {
+                    report(ended);
+                    while let Some(ended) = work.try_join_next() {
+                        report(ended);
+                    }
+                }
+                () = sleep_until(wakes_at.into()) => {}
+                () = &mut stopping, if !is_stopping => is_stopping = true,
+            }
+        }
+    }
+
+    fn due(&self, is_tick: bool, now: Instant) -> Due {
+        let mut desk = self.desk();
+        let mut notices = Vec::new();
+        if is_tick {
+            desk.lanes.tick(now);
+            Self::show(&desk);
+        }
+        // Whoever waits for the allowance was handed back just now, or its endpoint came back.
+        let allowances = desk.lanes.allowances(now, Timestamp::now());
+        notices.extend(allowances.into_iter().map(Notice::Allow));
+        let started = desk.lanes.start(STARTED_AT_ONCE, now);
+        let handed_back = desk.lanes.take_handed_back();
+        let mut chores = std::mem::take(&mut desk.chores);
+        if !handed_back.is_empty() {
+            chores.push(Chore::HandBack(handed_back));
+        }
+        let wakes_at = desk.lanes.needs_ticks().then(|| {
+            let by_rate = desk.lanes.wakes_at(now).unwrap_or(now + TICK);
+            by_rate.min(now + TICK)
+        });
+        Due {
+            is_idle: started.is_empty() && chores.is_empty() && desk.lanes.queued() == 0,
+            unrecalled: desk.lanes.has_unrecalled(),
+            started,
+            chores,
+            notices,
+            wakes_at,
+        }
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        started: Vec<Started<Job>>,
+        chores: Vec<Chore>,
+        notices: Vec<Notice>,
+        work: &mut JoinSet<()>,
+    ) {
+        for started in started {
+            work.spawn(Arc::clone(self).request(started));
+        }
+        for chore in chores {
+            match chore {
+                Chore::Await(job) => work.spawn(Arc::clone(self).await_revision(job)),
+                Chore::Settle(job) => work.spawn(Arc::clone(self).settle_unsent(job)),
+                Chore::Spare(job) => work.spawn(Arc::clone(self).spare(job)),
+                Chore::HandBack(jobs) => work.spawn(Arc::clone(self).hand_back(jobs)),
+            };
+        }
+        if !notices.is_empty() {
+            work.spawn(Arc::clone(self).tell(notices));
+        }
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!(%error, "a delivery ended by a bug; it is given again");
+    }
+}

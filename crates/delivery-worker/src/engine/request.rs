@@ -1,0 +1,189 @@
+//! One request, from its start to its settlement.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::Timestamp;
+use domain::delivery::WaitReason;
+use domain::pace::{Exchange, Reaction};
+use tokio::time::{sleep_until, timeout};
+use tracing::debug;
+
+use super::hand_back::wait;
+use super::{Engine, Job, REVISION_WAIT_MAX};
+use crate::deliver::{Settlement, cancelled};
+use crate::lanes::{LEAVES_AFTER, LineId, Started, Turn};
+use crate::metrics;
+
+/// A delivery that has left its message is due again this long after its request must have ended:
+/// long enough to record what came of it.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
+
+/// The right to have one request under way; given back when dropped.
+struct Ticket<'a> {
+    engine: &'a Engine,
+    line: LineId,
+    is_probe: bool,
+    is_overdue: bool,
+    is_given_back: bool,
+}
+
+impl Engine {
+    pub(super) async fn request(self: Arc<Self>, started: Started<Job>) {
+        let Started {
+            mut job,
+            line,
+            is_probe,
+        } = started;
+        drop(job.queued.take());
+        let mut ticket = Ticket {
+            engine: &self,
+            line,
+            is_probe,
+            is_overdue: false,
+            is_given_back: false,
+        };
+        let begun_at = Instant::now();
+        let mut delivering = pin!(self.deliverer.deliver(&job.event, &job.target));
+        let leaves_at = job.read_at + LEAVES_AFTER;
+        let in_time = tokio::select! {
+            biased;
+            settlement = &mut delivering => Some(settlement),
+            () = sleep_until(leaves_at.into()) => None,
+        };
+        let (settlement, has_left) = match in_time {
+            Some(settlement) => {
+                ticket.give_back(settlement.exchange.as_ref());
+                (settlement, false)
+            }
+            None => {
+                ticket.is_overdue();
+                let ending = async {
+                    let settlement = delivering.await;
+                    ticket.give_back(settlement.exchange.as_ref());
+                    settlement
+                };
+                // The row is durable before anything that replaces or ends it is sent.
+                tokio::join!(ending, self.leave(&job, begun_at))
+            }
+        };
+        self.settle(&job, settlement, has_left).await;
+    }
+
+    /// Lets a delivery whose request is under way leave its message; `false` if it cannot.
+    async fn leave(&self, job: &Job, begun_at: Instant) -> bool {
+        let trigger = {
+            let registry = self.deliverer.registry.read();
+            registry
+                .trigger(&job.event.project, &job.target.trigger)
+                .cloned()
+        };
+        let allowed = trigger.map_or(Duration::ZERO, |trigger| trigger.retry.timeout);
+        let left = allowed.saturating_sub(begun_at.elapsed());
+        let due_in = left + LEASE_MARGIN;
+        let row = wait(job, WaitReason::InFlight, Timestamp::now(), due_in);
+        let has_left = self
+            .settler
+            .notices
+            .push_until_durable(vec![row])
+            .await
+            .is_ok();
+        if has_left {
+            metrics::left();
+            job.in_hand.settled();
+        }
+        has_left
+    }
+
+    /// Makes what came of a delivery durable, and answers for it. Without that its message stays
+    /// unacknowledged and is given again.
+    async fn settle(&self, job: &Job, settlement: Settlement, has_left: bool) {
+        let is_final = settlement.waiting.is_none();
+        let has_row = has_left || job.target.is_held;
+        match self.settler.settle(settlement, &job.target, has_row).await {
+            Ok(()) => {
+                self.recent.finished(&job.target, is_final);
+                if !has_left {
+                    job.in_hand.settled();
+                }
+            }
+            Err(reason) => {
+                debug!(delivery.id = %job.target.delivery, %reason, "not settled; it comes again");
+            }
+        }
+    }
+
+    /// Waits until the registry knows what decided for a delivery, and puts it in line.
+    pub(super) async fn await_revision(self: Arc<Self>, job: Job) {
+        let left = (job.read_at + REVISION_WAIT_MAX).saturating_duration_since(Instant::now());
+        let reached = self.deliverer.registry.reaches(job.target.revision, left);
+        // In time or not: what is known then decides.
+        let _is_there: bool = timeout(left, reached).await.unwrap_or(false);
+        let shard = job.open.shard();
+        self.offer(vec![job], shard);
+    }
+
+    /// Ends a delivery whose function is gone.
+    pub(super) async fn settle_unsent(self: Arc<Self>, job: Job) {
+        let settlement = cancelled(&job.event, &job.target, "function_deleted");
+        self.settle(&job, settlement, false).await;
+    }
+
+    /// Answers for a delivery that was finished a short while ago; a row that is held for it may
+    /// not have heard of it.
+    pub(super) async fn spare(self: Arc<Self>, job: Job) {
+        metrics::repeat_spared();
+        let is_final = self.recent.has_finished(&job.target) == Some(true);
+        if is_final && job.target.is_held {
+            let project = job.event.project.clone();
+            if let Err(reason) = self.settler.end(project, &job.target).await {
+                debug!(delivery.id = %job.target.delivery, %reason, "not settled; it comes again");
+                return;
+            }
+        }
+        job.in_hand.settled();
+    }
+}
+
+impl Ticket<'_> {
+    /// The request has left its message.
+    fn is_overdue(&mut self) {
+        self.is_overdue = true;
+        self.engine.desk().lanes.is_overdue(self.line);
+    }
+
+    fn give_back(&mut self, exchange: Option<&Exchange>) {
+        self.is_given_back = true;
+        let unsent = Exchange {
+            reaction: Reaction::Unsent,
+            took: Duration::ZERO,
+            rest: None,
+            is_probe: false,
+        };
+        let exchange = Exchange {
+            is_probe: self.is_probe,
+            ..exchange.copied().unwrap_or(unsent)
+        };
+        let now = Instant::now();
+        let turn = {
+            let mut desk = self.engine.desk();
+            desk.lanes.ended(self.line, &exchange, self.is_overdue, now)
+        };
+        match turn {
+            Some(Turn::Opened) => metrics::breaker_opened(),
+            Some(Turn::Closed) => metrics::breaker_closed(),
+            None => {}
+        }
+        self.engine.wake.notify_one();
+    }
+}
+
+/// A bug in one delivery must not cost its endpoint a slot for ever.
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if !self.is_given_back {
+            self.give_back(None);
+        }
+    }
+}

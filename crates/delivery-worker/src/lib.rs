@@ -5,6 +5,8 @@
 //! ([`settle`]): every attempt is recorded, and what must be tried again goes to the waiting room.
 //! A message is acknowledged when all of its deliveries are settled and that is durable.
 //!
+//! One that has failed for good is told as an event ([`dead_letter`]).
+//!
 //! **Invariant:** a delivery leaves the queue only after its attempt and, where there is one, its
 //! next try are confirmed by the broker.
 
@@ -16,6 +18,8 @@ pub mod inbound;
 pub mod compose;
 pub mod deliver;
 pub mod settle;
+
+pub mod dead_letter;
 
 pub mod recent;
 pub mod slots;

@@ -13,6 +13,7 @@ const SETTLED: &str = "tripline_deliveries_settled_total";
 const IN_FLIGHT: &str = "tripline_delivery_requests_in_flight";
 const REPEATS_SPARED: &str = "tripline_delivery_repeats_spared_total";
 const UNREADABLE: &str = "tripline_delivery_messages_unreadable_total";
+const DEAD_LETTERS: &str = "tripline_delivery_dead_letters_total";
 const SHARDS: &str = "tripline_delivery_shards_served";
 
 /// Says what each metric means; once per process.
@@ -35,6 +36,10 @@ pub(crate) fn describe() {
     describe_counter!(
         UNREADABLE,
         "Messages set aside because they could not be read."
+    );
+    describe_counter!(
+        DEAD_LETTERS,
+        "Events about deliveries that failed for good: told, or left out because their queue was full."
     );
     describe_gauge!(SHARDS, "Delivery shards this worker consumes from.");
 }
@@ -76,6 +81,14 @@ pub(crate) fn repeat_spared() {
 
 pub(crate) fn message_unreadable() {
     counter!(UNREADABLE).increment(1);
+}
+
+pub(crate) fn dead_letter_told() {
+    counter!(DEAD_LETTERS, "outcome" => "told").increment(1);
+}
+
+pub(crate) fn dead_letter_left_out() {
+    counter!(DEAD_LETTERS, "outcome" => "left_out").increment(1);
 }
 
 pub(crate) fn shard_taken() {

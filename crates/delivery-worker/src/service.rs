@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tonic::service::Routes;
 
 use crate::config::Config;
+use crate::dead_letter::DeadLetters;
 use crate::deliver::Deliverer;
 use crate::inbound::grpc::Deliveries;
 use crate::inbound::shards::Shards;
@@ -87,6 +88,11 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             BatchLimits::default(),
             tasks,
         ),
+        dead_letters: if config.dead_letters {
+            DeadLetters::start(parts.broker.as_ref(), tasks)
+        } else {
+            DeadLetters::off()
+        },
     };
     let shards = Shards {
         broker: parts.broker,

@@ -1,11 +1,14 @@
 //! Makes what came of an attempt durable: first the next try, then the record, then the ack.
 
 use broker::{Acknowledgement, Batcher, PublishError};
+use domain::dead_letter::events_about;
 use domain::delivery::Waiting;
+use domain::event::Event;
 use domain::record::Record;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::dead_letter::DeadLetters;
 use crate::deliver::Settlement;
 
 /// Where settlements go. Cheap to clone.
@@ -13,6 +16,7 @@ use crate::deliver::Settlement;
 pub struct Settler {
     pub records: Batcher<Record>,
     pub waiting: Batcher<Waiting>,
+    pub dead_letters: DeadLetters,
 }
 
 impl Settler {
@@ -20,7 +24,12 @@ impl Settler {
     ///
     /// # Errors
     /// Only when the process ends first: then nothing may be acknowledged.
-    pub async fn settle(&self, settlement: Settlement) -> Result<(), PublishError> {
+    pub async fn settle(&self, event: &Event, settlement: Settlement) -> Result<(), PublishError> {
+        let about = if self.dead_letters.is_on() {
+            events_about(event, &settlement.record)
+        } else {
+            Vec::new()
+        };
         // Both are put in line before either is awaited. A crash in between repeats the attempt.
         let waiting = match settlement.waiting {
             Some(waiting) => Some(self.waiting.put_until_durable(vec![waiting]).await?),
@@ -33,7 +42,9 @@ impl Settler {
         if let Some(waiting) = waiting {
             waiting.await?;
         }
-        record.await
+        record.await?;
+        self.dead_letters.tell(about).await;
+        Ok(())
     }
 }
 

@@ -22,9 +22,13 @@ pub mod function;
 pub mod signature;
 
 pub mod delivery;
+pub mod lineage;
 pub mod record;
 pub mod retry;
 pub mod shard;
+
+pub mod dead_letter;
+pub mod redrive;
 
 pub mod access;
 pub mod address;

@@ -100,7 +100,11 @@ impl Trigger {
             return None;
         }
         let mut captures = Captures::default();
-        if !self.on.is_empty() {
+        if self.on.is_empty() {
+            if event.event_type.is_systems_own() {
+                return None;
+            }
+        } else {
             captures = self
                 .on
                 .iter()

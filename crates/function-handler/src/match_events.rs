@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use domain::delivery::{Consignment, Target};
+use domain::delivery::{Consignment, Status, Target};
 use domain::event::Event;
 use domain::function::{Function, origin};
 use domain::id::DeliveryId;
+use domain::lineage::LOOP_REMARK;
 use domain::matching::Matcher;
-use domain::record::{Matched, Record};
+use domain::record::{Matched, Record, Settled};
 use domain::registry::Registry;
 use domain::shard::of_endpoint;
 use tracing::debug;
+
+use crate::metrics;
 
 /// One message carries about so many deliveries, and one consignment at most.
 pub const TARGETS_MAX: usize = 100;
@@ -63,6 +66,11 @@ pub fn match_events(
                 revision: registry.revision,
                 is_held: false,
             };
+            if trigger.takes_for_loop(&event) {
+                fanout.break_loop(&event, &target);
+                targets.push(target);
+                continue;
+            }
             by_shard
                 .entry(shards.of(function))
                 .or_default()
@@ -76,6 +84,23 @@ pub fn match_events(
 }
 
 impl Fanout {
+    /// It is owed, and ends without being sent: that is all there will ever be of it.
+    fn break_loop(&mut self, event: &Event, target: &Target) {
+        debug!(eid = %event.eid, depth = event.depth, function = %target.function, "taken for a loop");
+        metrics::cancelled(LOOP_REMARK);
+        self.records.push(Record::Settled(Settled {
+            project: event.project.clone(),
+            event: event.eid,
+            delivery: target.delivery,
+            trigger: target.trigger.clone(),
+            function: target.function.clone(),
+            generation: target.generation,
+            status: Status::Cancel,
+            remark: LOOP_REMARK.to_owned(),
+            at: event.accepted_at,
+        }));
+    }
+
     fn add(&mut self, event: Event, targets: Vec<Target>, by_shard: BTreeMap<u16, Vec<Target>>) {
         self.deliveries += targets.len();
         for (shard, targets) in by_shard {

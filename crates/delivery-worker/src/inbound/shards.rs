@@ -156,7 +156,7 @@ impl Shards {
             return;
         }
         let settlement = self.deliverer.deliver(event, target).await;
-        match self.settler.settle(settlement).await {
+        match self.settler.settle(event, settlement).await {
             Ok(()) => {
                 self.recent.finished(target);
                 in_hand.settled();

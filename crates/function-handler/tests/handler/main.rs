@@ -12,5 +12,6 @@ mod access;
 mod describing;
 mod following;
 
+mod loops;
 mod matching;
 mod waiting;

@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "registry",
         "delivery",
         "logs",
+        "redrive",
         "wire",
     ]
     .map(|package| root.join(format!("tripline/{package}/v1/{package}.proto")));

@@ -49,4 +49,6 @@ macro_rules! generated {
     )+};
 }
 
-generated!(delivery, events, functions, logs, projects, registry, wire);
+generated!(
+    delivery, events, functions, logs, projects, redrive, registry, wire
+);

@@ -16,6 +16,10 @@ const POSTGRES: &Listed = &[
         include_str!("../migrations/postgres/0002_delivery.sql"),
     ),
     ("logs", include_str!("../migrations/postgres/0003_logs.sql")),
+    (
+        "redrive",
+        include_str!("../migrations/postgres/0007_redrive.sql"),
+    ),
 ];
 
 const SQLITE_TRIPLINE: &Listed = &[
@@ -29,10 +33,16 @@ const SQLITE_TRIPLINE: &Listed = &[
     ),
 ];
 
-const SQLITE_LOGS: &Listed = &[(
-    "logs",
-    include_str!("../migrations/sqlite/logs/0001_logs.sql"),
-)];
+const SQLITE_LOGS: &Listed = &[
+    (
+        "logs",
+        include_str!("../migrations/sqlite/logs/0001_logs.sql"),
+    ),
+    (
+        "redrive",
+        include_str!("../migrations/sqlite/logs/0002_redrive.sql"),
+    ),
+];
 
 const SQLITE_QUEUE: &Listed = &[(
     "queue",

@@ -5,6 +5,7 @@
 )]
 
 mod function_flags;
+mod redrive_flags;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
+pub(crate) use self::redrive_flags::{AgainScope, Deliveries, Redrive, RedriveCommand, Replay};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -127,6 +129,16 @@ pub(crate) enum ClientCommand {
 
     /// See what happened
     Logs(Logs),
+
+    /// Deliver one delivery again
+    #[command(subcommand)]
+    Deliveries(Deliveries),
+
+    /// Deliver again what failed in a time window; list, watch and stop what was ordered
+    Redrive(Redrive),
+
+    /// Bring events of the past to a function
+    Replay(Replay),
 
     /// Create, list and revoke API keys
     #[command(subcommand)]

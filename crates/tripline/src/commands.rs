@@ -8,6 +8,7 @@ mod keys;
 mod logs;
 pub(crate) mod migrate;
 mod projects;
+mod redrive;
 pub(crate) mod serve;
 mod triggers;
 pub(crate) mod up;
@@ -36,6 +37,9 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Functions(command) => functions::run(*command, &connection).await,
             ClientCommand::Triggers(command) => triggers::run(command, &connection).await,
             ClientCommand::Logs(options) => logs::run(options, &connection).await,
+            ClientCommand::Deliveries(command) => redrive::deliveries(command, &connection).await,
+            ClientCommand::Redrive(options) => redrive::run(options, &connection).await,
+            ClientCommand::Replay(options) => redrive::replay(options, &connection).await,
             ClientCommand::Keys(command) => keys::run(command, &connection).await,
             ClientCommand::Projects(command) => projects::run(command, &connection).await,
             ClientCommand::Bench(options) => bench::run(*options, &connection).await,

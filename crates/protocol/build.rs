@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "waiting",
         "delivery",
         "logs",
+        "redrive",
         "wire",
     ]
     .map(|package| root.join(format!("tripline/{package}/v1/{package}.proto")));

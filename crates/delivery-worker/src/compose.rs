@@ -8,6 +8,7 @@ use domain::delivery::{ErrorClass, Outcome, Target};
 use domain::event::Event;
 use domain::format::{Format, RenderInput, Rendered, render};
 use domain::function::Function;
+use domain::lineage::{ANCESTRY_HEADER, DEPTH_HEADER, Lineage};
 use domain::record::HeaderLines;
 use domain::signature;
 use domain::template::TemplateInput;
@@ -55,7 +56,7 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
     let signature = signature::sign(&function.signing_secret, &id, timestamp_s, &rendered.body)
         .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
 
-    let count = rendered.headers.len() + function.settings.headers.len() + 12;
+    let count = rendered.headers.len() + function.settings.headers.len() + 14;
     let mut headers = Vec::with_capacity(count);
     for (name, value) in &rendered.headers {
         // What comes from the event may be anything: it is left out of the head if it cannot be
@@ -92,7 +93,11 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
     ));
     let eid = call.event.eid.to_string();
     let function_name = function.name.to_string();
+    let lineage = Lineage::of_call(call.event, &function.name);
+    headers.push((HeaderName::from_static(DEPTH_HEADER), lineage.depth.into()));
+    let ancestry = lineage.ancestry_text();
     let texts = [
+        (ANCESTRY_HEADER, ancestry.as_str()),
         ("webhook-id", id.as_str()),
         ("webhook-signature", signature.as_str()),
         ("x-delivery-id", id.as_str()),

@@ -20,6 +20,8 @@ pub struct Config {
     pub messages_in_hand_max: u16,
     /// A connection to an endpoint has to stand within this time.
     pub connect_timeout: settings::Duration,
+    /// Whether a delivery that failed for good is told as `system.delivery.dead` and `dlq_<trigger>`.
+    pub dead_letters: bool,
     pub egress: EgressConfig,
 }
 
@@ -40,6 +42,7 @@ impl Default for Config {
             in_flight_max: 1_000,
             messages_in_hand_max: 32,
             connect_timeout: Duration::from_secs(3).into(),
+            dead_letters: true,
             egress: EgressConfig::default(),
         }
     }

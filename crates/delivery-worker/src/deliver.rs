@@ -47,10 +47,7 @@ impl Deliverer {
         let (function, trigger) = {
             let registry = self.registry.read();
             let function = registry.function(&event.project, &target.function).cloned();
-            (
-                function,
-                registry.trigger(&event.project, &target.trigger).cloned(),
-            )
+            (function, registry.rule_of(&event.project, target))
         };
         match (function, trigger) {
             (Some(function), Some(trigger)) => {

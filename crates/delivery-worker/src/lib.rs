@@ -7,6 +7,8 @@
 //! its endpoint cannot take soon, and what is unanswered after two seconds. A message is acknowledged
 //! when all of its deliveries are settled, or wait there, and that is durable.
 //!
+//! One that has failed for good is told as an event ([`dead_letter`]).
+//!
 //! **Invariant:** a delivery leaves the queue only after its attempt and, where there is one, its
 //! next try are confirmed by the broker.
 
@@ -21,6 +23,8 @@ pub mod lanes;
 pub mod compose;
 pub mod deliver;
 pub mod settle;
+
+pub mod dead_letter;
 
 pub mod recent;
 

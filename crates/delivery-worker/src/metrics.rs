@@ -20,6 +20,7 @@ const BREAKERS_CLOSED: &str = "tripline_delivery_breakers_closed_total";
 const SLOTS_USED: &str = "tripline_delivery_slots_used";
 const QUEUED: &str = "tripline_delivery_queued";
 const ENDPOINTS: &str = "tripline_delivery_endpoints_known";
+const DEAD_LETTERS: &str = "tripline_delivery_dead_letters_total";
 const SHARDS: &str = "tripline_delivery_shards_served";
 
 /// Says what each metric means; once per process.
@@ -56,6 +57,10 @@ pub(crate) fn describe() {
         "How often an endpoint failed so much that it is only probed."
     );
     describe_counter!(BREAKERS_CLOSED, "How often a probed endpoint was back.");
+    describe_counter!(
+        DEAD_LETTERS,
+        "Events about deliveries that failed for good: told, or left out because their queue was full."
+    );
     describe_gauge!(
         SLOTS_USED,
         "Slots for requests that are taken, of in_flight_max."
@@ -105,6 +110,14 @@ pub(crate) fn repeat_spared() {
 
 pub(crate) fn message_unreadable() {
     counter!(UNREADABLE).increment(1);
+}
+
+pub(crate) fn dead_letter_told() {
+    counter!(DEAD_LETTERS, "outcome" => "told").increment(1);
+}
+
+pub(crate) fn dead_letter_left_out() {
+    counter!(DEAD_LETTERS, "outcome" => "left_out").increment(1);
 }
 
 pub(crate) fn shard_taken() {

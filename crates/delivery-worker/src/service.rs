@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tonic::service::Routes;
 
 use crate::config::Config;
+use crate::dead_letter::DeadLetters;
 use crate::deliver::Deliverer;
 use crate::engine::{self, Engine};
 use crate::inbound::grpc::Deliveries;
@@ -88,6 +89,11 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             BatchLimits::default(),
             tasks,
         ),
+        dead_letters: if config.dead_letters {
+            DeadLetters::start(parts.broker.as_ref(), tasks)
+        } else {
+            DeadLetters::off()
+        },
     };
     let engine = Arc::new(Engine::new(engine::Parts {
         deliverer: deliverer.clone(),

@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use broker::{Acknowledgement, Batcher, PublishError};
+use domain::dead_letter::events_about;
 use domain::delivery::{Ended, Notice, Target};
+use domain::event::Event;
 use domain::name::ProjectName;
 use domain::record::Record;
 
+use crate::dead_letter::DeadLetters;
 use crate::deliver::Settlement;
 
 /// Where settlements go. Cheap to clone.
@@ -16,6 +19,7 @@ pub struct Settler {
     pub records: Batcher<Record>,
     /// What the waiting room is told.
     pub notices: Batcher<Notice>,
+    pub dead_letters: DeadLetters,
 }
 
 impl Settler {
@@ -26,12 +30,18 @@ impl Settler {
     /// Only when the process ends first: then nothing may be acknowledged.
     pub async fn settle(
         &self,
+        event: &Event,
         settlement: Settlement,
         target: &Target,
         has_row: bool,
     ) -> Result<(), PublishError> {
         let project = settlement.record.project().clone();
         let is_final = settlement.waiting.is_none();
+        let about = if self.dead_letters.is_on() {
+            events_about(event, &settlement.record)
+        } else {
+            Vec::new()
+        };
         // Both are put in line before either is awaited. A crash in between repeats the attempt.
         let waiting = match settlement.waiting {
             Some(waiting) => {
@@ -48,6 +58,9 @@ impl Settler {
             waiting.await?;
         }
         record.await?;
+        if !about.is_empty() {
+            self.dead_letters.tell(about).await;
+        }
         // Last, since the row is all that is left to repeat the delivery by.
         if has_row && is_final {
             self.end(project, target).await?;

@@ -257,6 +257,10 @@ async fn a_delivery_becomes_one_signed_request_and_one_record() {
     let timestamp = header("webhook-timestamp").parse().unwrap();
     let signature = header("webhook-signature");
     signature::verify(SIGNING_SECRET, &id, timestamp, &request.body, &signature).unwrap();
+    assert_eq!(
+        (header("x-tripline-depth"), header("x-tripline-ancestry")),
+        ("0".to_owned(), "hook".to_owned())
+    );
     let traceparent = header("traceparent");
     assert!(
         traceparent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"),
@@ -301,6 +305,66 @@ async fn the_last_attempt_gives_up() {
     let attempted = world.take_attempt().await;
     assert_eq!(attempted.status, Status::Failed);
     assert_eq!(attempted.remark.as_deref(), Some("attempts used up"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_failed_for_good_is_told_under_the_same_ids_each_time() {
+    let receiver = Receiver::start().await;
+    receiver.answer_with(503);
+    let world = World::start(&receiver.url("/"), RetryPolicy::default()).await;
+    let last = consignment(1, 4);
+    world.publish(std::slice::from_ref(&last)).await;
+    let told = world.take::<Event>(Queue::Events(0), 2).await;
+    let types: Vec<_> = told.iter().map(|event| event.event_type.as_str()).collect();
+    assert_eq!(types, ["system.delivery.dead", "dlq_hook"]);
+    for event in &told {
+        assert_eq!(event.causation_id, Some(last.event.eid.to_string()));
+        assert_eq!(
+            (event.depth, event.ancestry.join(",")),
+            (1, "hook".to_owned())
+        );
+        let data: serde_json::Value = serde_json::from_slice(&event.data).unwrap();
+        assert_eq!(data["delivery_id"], last.targets[0].delivery.to_string());
+        assert_eq!(data["event_payload"]["user_id"], "u1");
+        assert_eq!(
+            (&data["attempts"], &data["last_status"]),
+            (&4.into(), &503.into())
+        );
+        assert_eq!(data["last_error"], "the endpoint answered 503");
+    }
+
+    // As after a crash between the telling and the acknowledgement, seen by another worker.
+    let other = World::start(&receiver.url("/"), RetryPolicy::default()).await;
+    other.publish(&[last]).await;
+    let again = other.take::<Event>(Queue::Events(0), 2).await;
+    let ids = |events: &[Event]| -> Vec<_> { events.iter().map(|event| event.eid).collect() };
+    assert_eq!(ids(&again), ids(&told));
+
+    // What fails while it tells of a failure is not told in its turn.
+    let mut about = consignment(2, 4);
+    about.event = told[0].clone();
+    about.targets[0].delivery = DeliveryId::derive(told[0].eid, "hook");
+    world.publish(&[about, consignment(3, 4)]).await;
+    let next = world.take::<Event>(Queue::Events(0), 2).await;
+    for event in next {
+        let data: serde_json::Value = serde_json::from_slice(&event.data).unwrap();
+        assert_eq!(data["event_type"], "auth.user.register");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_ordered_is_delivered_although_its_trigger_is_gone() {
+    let receiver = Receiver::start().await;
+    let world = World::start(&receiver.url("/"), RetryPolicy::default()).await;
+    let mut ordered = consignment(1, 1);
+    ordered.targets[0].trigger = "deleted".parse().unwrap();
+    ordered.targets[0].generation = 2;
+    world.publish(&[ordered]).await;
+    let attempted = world.take_attempt().await;
+    assert_eq!(
+        (attempted.status, attempted.generation),
+        (Status::Processed, 2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,6 +88,9 @@ pub fn is_json(content_type: &str) -> bool {
 }
 
 #[cfg(test)]
+pub(crate) mod sample;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

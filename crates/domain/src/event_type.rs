@@ -10,13 +10,17 @@ use std::sync::{Arc, LazyLock};
 
 pub use catalogue::{BuiltIn, CATALOGUE};
 
+use crate::name::TriggerName;
 use crate::pattern::{Captures, PatternError, TypePattern};
 
 /// A client's own type may be this long.
 pub const TYPE_BYTES_MAX: usize = 128;
 
+/// Space Cloud's name for what is emitted when a delivery of a trigger has failed for good.
+const DEAD_LETTER_PREFIX: &str = "dlq_";
+
 /// Types that begin so are the system's own, or Space Cloud's names for them.
-const RESERVED_PREFIXES: [&str; 2] = ["dlq_", "system."];
+const RESERVED_PREFIXES: [&str; 2] = [DEAD_LETTER_PREFIX, "system."];
 
 /// What is wrong with a type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,15 +83,57 @@ enum Name {
 }
 
 impl EventType {
-    /// A built-in type by its name or an alias, or else a client's own.
+    /// A built-in type by its name or an alias, a trigger's dead letters, or else a client's own.
     pub fn parse(text: &str) -> Result<Self, TypeError> {
         if let Some(built_in) = BY_NAME.get(text) {
             return Ok(Self(Name::BuiltIn(built_in)));
+        }
+        if let Some(trigger) = text.strip_prefix(DEAD_LETTER_PREFIX)
+            && trigger.parse::<TriggerName>().is_ok()
+        {
+            return Ok(Self(Name::Custom(text.into())));
         }
         match fault_of_custom(text) {
             Some(fault) => Err(TypeError::new(text, fault)),
             None => Ok(Self(Name::Custom(text.into()))),
         }
+    }
+
+    /// As [`parse`](Self::parse), for what a client wants to emit: never one of the system's own.
+    ///
+    /// # Errors
+    /// Also for a type that only the system emits.
+    pub fn from_client(text: &str) -> Result<Self, TypeError> {
+        let event_type = Self::parse(text)?;
+        match reserved_prefix(event_type.as_str()) {
+            Some(prefix) => Err(TypeError::new(text, TypeFault::Reserved(prefix))),
+            None => Ok(event_type),
+        }
+    }
+
+    /// A delivery has failed for good.
+    pub fn delivery_dead() -> Self {
+        static DELIVERY_DEAD: BuiltIn = catalogue::DELIVERY_DEAD;
+        Self(Name::BuiltIn(&DELIVERY_DEAD))
+    }
+
+    /// Space Cloud's name for the same, of one trigger's deliveries.
+    pub fn dead_letter_of(trigger: &TriggerName) -> Self {
+        Self(Name::Custom(
+            format!("{DEAD_LETTER_PREFIX}{trigger}").into(),
+        ))
+    }
+
+    /// Whether only the system emits it. Such an event calls those alone who named it: what is
+    /// wanted by "everything" is what clients emit.
+    pub fn is_systems_own(&self) -> bool {
+        reserved_prefix(self.as_str()).is_some()
+    }
+
+    /// Whether it tells of a delivery that has failed for good.
+    pub fn is_dead_letter(&self) -> bool {
+        self.number() == Some(catalogue::DELIVERY_DEAD.number)
+            || self.as_str().starts_with(DEAD_LETTER_PREFIX)
     }
 
     /// A built-in type by its number.
@@ -202,10 +248,13 @@ fn fault_of_custom(text: &str) -> Option<TypeFault> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(TypeFault::AllDigits);
     }
-    let prefix = RESERVED_PREFIXES
+    reserved_prefix(text).map(TypeFault::Reserved)
+}
+
+fn reserved_prefix(text: &str) -> Option<&'static str> {
+    RESERVED_PREFIXES
         .into_iter()
-        .find(|prefix| text.starts_with(prefix))?;
-    Some(TypeFault::Reserved(prefix))
+        .find(|prefix| text.starts_with(prefix))
 }
 
 /// `1000-1002, 1100-1102, …`: the numbers that have a type.
@@ -266,8 +315,13 @@ impl TypeSelector {
     pub fn matches(&self, event_type: &EventType) -> Option<Captures> {
         match &self.rule {
             Rule::Exact(selected) => (selected == event_type).then(Captures::default),
+            Rule::Pattern(_) if event_type.is_systems_own() && !self.names_systems_own() => None,
             Rule::Pattern(pattern) => pattern.matches(event_type.as_str()),
         }
+    }
+
+    fn names_systems_own(&self) -> bool {
+        reserved_prefix(&self.text).is_some()
     }
 
     /// The one type selected, unless the selector is a pattern.

@@ -36,6 +36,20 @@ pub struct Function {
     pub revision: u64,
 }
 
+impl Function {
+    /// As it may be known to a service that never calls it: which one it is and where it stands.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        Self {
+            secret: String::new(),
+            signing_secret: String::new(),
+            settings: FunctionSettings::default(),
+            credentials: Credentials::default(),
+            ..self.clone()
+        }
+    }
+}
+
 /// Secrets are left out.
 impl std::fmt::Debug for Function {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

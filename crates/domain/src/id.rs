@@ -25,6 +25,19 @@ pub struct EventId(Uuid);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryId(Uuid);
 
+/// One order to deliver again, as an operator gave it: a `UUIDv7`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RedriveId(Uuid);
+
+impl RedriveId {
+    pub const PREFIX: &'static str = "rdv";
+
+    /// `random` fills what the 48 bits of time leave free.
+    pub fn new(ordered_at: Timestamp, random: [u8; 10]) -> Self {
+        Self(EventId::new(ordered_at, random).0)
+    }
+}
+
 impl EventId {
     pub const PREFIX: &'static str = "evt";
 
@@ -32,6 +45,23 @@ impl EventId {
     pub fn new(accepted_at: Timestamp, random: [u8; 10]) -> Self {
         let millis = u64::try_from(accepted_at.as_millisecond()).unwrap_or(0);
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+
+    /// An event that follows from a delivery of `event`: its 48-bit time, followed by a hash.
+    ///
+    /// The same delivery, generation and kind always give the same id, so whatever tells of it
+    /// twice leads to the same deliveries.
+    pub fn derive(event: Self, delivery: DeliveryId, generation: u32, kind: &str) -> Self {
+        let digest = Sha256::new()
+            .chain_update(delivery.0.as_bytes())
+            .chain_update(generation.to_be_bytes())
+            .chain_update(kind)
+            .finalize();
+        let mut hash = [0_u8; 10];
+        for (target, source) in hash.iter_mut().zip(digest.iter()) {
+            *target = *source;
+        }
+        Self::new(event.accepted_at(), hash)
     }
 
     /// When the event was accepted, to the millisecond.
@@ -154,6 +184,7 @@ macro_rules! text_form {
 
 text_form!(EventId);
 text_form!(DeliveryId);
+text_form!(RedriveId);
 
 #[cfg(test)]
 mod tests {
@@ -203,6 +234,23 @@ mod tests {
             DeliveryId::derive(event, "a"),
             DeliveryId::derive(event_at(1_795_000_000_123, 8), "a")
         );
+    }
+
+    #[test]
+    fn what_follows_from_a_delivery_has_the_same_id_each_time_and_its_events_time() {
+        let event = event_at(1_795_000_000_123, 7);
+        let delivery = DeliveryId::derive(event, "a");
+        let derived = EventId::derive(event, delivery, 0, "dead");
+        assert_eq!(derived, EventId::derive(event, delivery, 0, "dead"));
+        assert_eq!(derived.accepted_at(), event.accepted_at());
+        assert_eq!(derived.uuid().get_version_num(), 7);
+        let others = [
+            event,
+            EventId::derive(event, delivery, 1, "dead"),
+            EventId::derive(event, delivery, 0, "dlq"),
+            EventId::derive(event, DeliveryId::derive(event, "b"), 0, "dead"),
+        ];
+        assert!(!others.contains(&derived));
     }
 
     #[test]

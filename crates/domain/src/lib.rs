@@ -24,10 +24,14 @@ pub mod signature;
 pub mod template;
 
 pub mod delivery;
+pub mod lineage;
 pub mod pace;
 pub mod record;
 pub mod retry;
 pub mod shard;
+
+pub mod dead_letter;
+pub mod redrive;
 
 pub mod access;
 pub mod address;

@@ -173,7 +173,8 @@ impl Trigger {
 
     fn of_type(&self, event: &Event) -> Option<Captures> {
         if self.on.is_empty() {
-            return Some(Captures::default());
+            let is_for_all = !event.event_type.is_systems_own();
+            return is_for_all.then(Captures::default);
         }
         self.on
             .iter()

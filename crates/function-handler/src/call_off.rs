@@ -62,6 +62,9 @@ pub(crate) fn wanted<'registry>(
     let function = registry
         .function(project, &target.function)
         .ok_or(Unwanted::FunctionDeleted)?;
+    if target.is_ordered() {
+        return Ok(function);
+    }
     let trigger = registry
         .trigger(project, &target.trigger)
         .ok_or(Unwanted::TriggerDeleted)?;

@@ -7,6 +7,7 @@ use domain::delivery::{Consignment, Status, Target, WaitReason, Waiting};
 use domain::event::Event;
 use domain::function::{Function, origin};
 use domain::id::DeliveryId;
+use domain::lineage::LOOP_REMARK;
 use domain::matching::Matcher;
 use domain::record::{Matched, Record, Settled};
 use domain::registry::Registry;
@@ -14,6 +15,8 @@ use domain::shard::of_endpoint;
 use domain::trigger::{Ordering, Trigger};
 use jiff::Timestamp;
 use tracing::debug;
+
+use crate::metrics;
 
 /// One message carries about so many deliveries, and one consignment at most.
 pub const TARGETS_MAX: usize = 100;
@@ -77,6 +80,10 @@ pub fn match_events(
                 is_held: false,
             };
             targets.push(target.clone());
+            if trigger.takes_for_loop(&event) {
+                fanout.break_loop(&event, &target);
+                continue;
+            }
             let way = ways.to(function);
             match line_of(&event, &trigger, way, now) {
                 Line::None => by_shard.entry(way.shard).or_default().push(target),
@@ -114,6 +121,23 @@ fn filter_failed(event: &Event, trigger: &Trigger, reason: &str) -> Record {
 }
 
 impl Fanout {
+    /// It is owed, and ends without being sent: that is all there will ever be of it.
+    fn break_loop(&mut self, event: &Event, target: &Target) {
+        debug!(eid = %event.eid, depth = event.depth, function = %target.function, "taken for a loop");
+        metrics::cancelled(LOOP_REMARK);
+        self.records.push(Record::Settled(Settled {
+            project: event.project.clone(),
+            event: event.eid,
+            delivery: target.delivery,
+            trigger: target.trigger.clone(),
+            function: target.function.clone(),
+            generation: target.generation,
+            status: Status::Cancel,
+            remark: LOOP_REMARK.to_owned(),
+            at: event.accepted_at,
+        }));
+    }
+
     fn add(&mut self, event: Event, targets: Vec<Target>, by_shard: BTreeMap<u16, Vec<Target>>) {
         self.deliveries += targets.len();
         for (shard, targets) in by_shard {

@@ -2,7 +2,8 @@
 //!
 //! Facts come in from the queue of records, many to a transaction (`inbound/records`, `append`),
 //! and are kept by day until they are dropped by day (`expire`). People ask for deliveries and
-//! for one event's whole story (`query`), or watch what is recorded (`follow`), by gRPC and HTTP.
+//! for one event's whole story (`query`), or watch what is recorded (`follow`), by gRPC and HTTP. Operators order that what
+//! happened is delivered again (`redrive`).
 //!
 //! **Invariant:** a fact leaves the queue only when it is stored or set aside with a reason; one
 //! that cannot be stored never holds up the rest.
@@ -14,6 +15,8 @@ pub mod inbound;
 
 mod append;
 mod expire;
+
+mod redrive;
 
 mod follow;
 mod present;

@@ -6,6 +6,7 @@ const STORED: &str = "tripline_log_records_stored_total";
 const SET_ASIDE: &str = "tripline_log_messages_set_aside_total";
 const STORES_FAILED: &str = "tripline_log_stores_failed_total";
 const DAYS_DROPPED: &str = "tripline_log_days_dropped_total";
+const REDRIVEN: &str = "tripline_log_redriven_total";
 const FOLLOWERS: &str = "tripline_log_followers";
 
 /// Says what each metric means; once per process.
@@ -20,6 +21,10 @@ pub(crate) fn describe() {
         "Transactions that failed and were tried again."
     );
     describe_counter!(DAYS_DROPPED, "Partitions dropped because of their age.");
+    describe_counter!(
+        REDRIVEN,
+        "Deliveries given to the waiting room by redrives and replays."
+    );
     describe_gauge!(FOLLOWERS, "Clients that follow at this moment.");
 }
 
@@ -41,6 +46,10 @@ pub(crate) fn stores_failed() {
 
 pub(crate) fn days_dropped(days: usize) {
     count(DAYS_DROPPED, days);
+}
+
+pub(crate) fn redriven(deliveries: usize) {
+    count(REDRIVEN, deliveries);
 }
 
 pub(crate) fn follower_came() {

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use broker::{Broker, Queue, RabbitMq};
+use broker::{BatchLimits, Batcher, Broker, Encoding, Queue, RabbitMq};
 use lifecycle::{Health, Tasks};
 use process::server::{self, Surface};
 use protocol::access;
+use protocol::envelope::Envelope;
 use protocol::registry_feed::{self, Interest, RegistryView};
 use serde::{Deserialize, Serialize};
-use storage::LogStore;
-use tokio::sync::watch;
+use storage::{LogStore, Redrives};
+use tokio::sync::{Notify, watch};
 use tonic::service::Routes;
 
 use crate::append::Appender;
@@ -21,27 +22,37 @@ use crate::database::{self, Database};
 use crate::inbound::grpc::{Guard, Logs};
 use crate::inbound::http;
 use crate::inbound::records::{Gathering, Records};
+use crate::inbound::redrives::Orders;
 use crate::query::Reader;
+use crate::redrive::work::{Pages, Worker};
 use crate::{expire, metrics};
 
 /// Full names of the gRPC services.
-pub const SERVED: &[&str] = &["tripline.logs.v1.LogService"];
+pub const SERVED: &[&str] = &[
+    "tripline.logs.v1.LogService",
+    "tripline.redrive.v1.RedriveService",
+];
 
 /// What the log needs of the world.
 #[derive(Debug)]
 pub struct Parts {
     pub broker: Arc<dyn Broker>,
     pub store: Arc<dyn LogStore>,
-    /// Projects and keys.
+    /// In the same database.
+    pub redrives: Arc<dyn Redrives>,
+    /// Projects, keys, functions and triggers; no secret is needed.
     pub registry: RegistryView,
     pub health: Health,
     pub keys_required: bool,
+    /// This replica's name; no two may share it.
+    pub replica: String,
 }
 
 /// A log whose loops run.
 #[derive(Debug)]
 pub struct Service {
     logs: Logs,
+    orders: Orders,
     guard: Guard,
     reader: Reader,
 }
@@ -58,9 +69,11 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     let Parts {
         broker,
         store,
+        redrives,
         registry,
         health,
         keys_required,
+        replica,
     } = parts;
     let retention = config.retention.get();
     let database = Database::new(health.register("database"));
@@ -87,29 +100,64 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     tasks.spawn("keep days", keep);
     let watch = database::watch(Arc::clone(&store), database, tasks.clone());
     tasks.spawn("watch the database", watch);
+    let begun = Arc::new(Notify::new());
+    let worker = Worker {
+        redrives: Arc::clone(&redrives),
+        logs: Arc::clone(&store),
+        registry: registry.clone(),
+        waiting: line(broker.as_ref(), Queue::Waiting, tasks),
+        records: line(broker.as_ref(), Queue::Records, tasks),
+        replica,
+        begun: Arc::clone(&begun),
+        pages: Pages::default(),
+        tasks: tasks.clone(),
+    };
+    tasks.spawn("forget old orders", worker.clone().forget(retention));
+    tasks.spawn("deliver again", worker.run());
     let guard = Guard {
         registry,
         keys_required,
     };
+    let orders = Orders::new(guard.clone(), Arc::clone(&redrives), begun, tasks);
     let reader = Reader { store };
     let followers_max = config.followers_max;
     let logs = Logs::new(
         guard.clone(),
         reader.clone(),
+        redrives,
         records_seen,
         followers_max,
         tasks,
     );
     Ok(Service {
         logs,
+        orders,
         guard,
         reader,
     })
 }
 
+/// What is put into `queue`, many to a message.
+fn line<T: Envelope + Send + 'static>(
+    broker: &dyn Broker,
+    queue: Queue,
+    tasks: &Tasks,
+) -> Batcher<T> {
+    let limits = BatchLimits::default();
+    Batcher::start(
+        broker.publisher(),
+        queue,
+        Encoding::of_envelope(),
+        limits,
+        tasks,
+    )
+}
+
 impl Service {
     pub fn grpc(&self, routes: Routes) -> Routes {
-        routes.add_service(self.logs.server())
+        routes
+            .add_service(self.logs.server())
+            .add_service(self.orders.server())
     }
 
     pub fn http(&self) -> Router {
@@ -136,9 +184,7 @@ pub struct Settings {
 pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
     let health = Health::following(tasks);
     let broker = RabbitMq::start(&settings.broker, tasks, &health).context("set up the broker")?;
-    let store = storage::postgres::connect(&settings.storage)
-        .context("read storage.url")?
-        .logs();
+    let postgres = storage::postgres::connect(&settings.storage).context("read storage.url")?;
     let registry = RegistryView::default();
     let channel = settings
         .registry
@@ -149,16 +195,18 @@ pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
     tasks.spawn("registry feed", async move {
         tokio::select! {
             () = stopping => {}
-            () = registry_feed::follow(channel, token, Interest::Access, feed) => {}
+            () = registry_feed::follow(channel, token, Interest::Rules, feed) => {}
         }
         Ok(())
     });
     let parts = Parts {
         broker: Arc::new(broker),
-        store,
+        store: postgres.logs(),
+        redrives: postgres.redrives(),
         registry,
         health: health.clone(),
         keys_required: settings.access.keys_required,
+        replica: server::instance_name(),
     };
     let config = settings.log_service;
     let service = build(&config, parts, tasks)?;

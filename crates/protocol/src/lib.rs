@@ -53,5 +53,5 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, logs, projects, registry, waiting, wire
+    delivery, events, functions, logs, projects, redrive, registry, waiting, wire
 );

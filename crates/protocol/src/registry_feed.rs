@@ -136,6 +136,8 @@ impl RegistryView {
 pub enum Interest {
     /// Projects and the hashes of keys.
     Access,
+    /// Projects and keys, and functions and triggers without any secret.
+    Rules,
     /// Projects and keys, and functions and triggers with their secrets.
     Everything,
 }
@@ -182,8 +184,9 @@ async fn follow_once(
         0
     };
     let mut request = Request::new(WatchRegistryRequest {
-        functions: interest == Interest::Everything,
+        functions: interest != Interest::Access,
         access: true,
+        without_secrets: interest == Interest::Rules,
         known_revision,
     });
     if let Some(token) = token {

@@ -31,8 +31,14 @@ const POSTGRES: &Listed = &[
         5,
         "lanes",
         include_str!("../migrations/postgres/0005_lanes.sql"),
-    ("logs", include_str!("../migrations/postgres/0003_logs.sql")),
+    ),
     (
+        7,
+        "redrive",
+        include_str!("../migrations/postgres/0007_redrive.sql"),
+    ),
+    (
+        8,
         "first_attempts",
         include_str!("../migrations/postgres/0008_first_attempts.sql"),
     ),
@@ -61,17 +67,19 @@ const SQLITE_TRIPLINE: &Listed = &[
     ),
 ];
 
-const SQLITE_LOGS: &Listed = &[(
-    1,
-    "logs",
-    include_str!("../migrations/sqlite/logs/0001_logs.sql"),
-)];
 const SQLITE_LOGS: &Listed = &[
     (
+        1,
         "logs",
         include_str!("../migrations/sqlite/logs/0001_logs.sql"),
     ),
     (
+        2,
+        "redrive",
+        include_str!("../migrations/sqlite/logs/0002_redrive.sql"),
+    ),
+    (
+        3,
         "first_attempts",
         include_str!("../migrations/sqlite/logs/0003_first_attempts.sql"),
     ),

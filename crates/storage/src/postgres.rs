@@ -2,6 +2,7 @@
 
 mod log_store;
 mod partitions;
+mod redrives;
 mod registry_store;
 mod waiting_room;
 mod wake;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
-use crate::{Cipher, Config, Error, LogStore, RegistryStore, WaitingRoom, migrations};
+use crate::{Cipher, Config, Error, LogStore, Redrives, RegistryStore, WaitingRoom, migrations};
 
 /// Where the migrations that were run are noted.
 const MIGRATIONS_SCHEMA: &str = "migrations";
@@ -90,6 +91,10 @@ impl Postgres {
 
     pub fn logs(&self) -> Arc<dyn LogStore> {
         Arc::new(log_store::Logs::new(self.pool.clone()))
+    }
+
+    pub fn redrives(&self) -> Arc<dyn Redrives> {
+        Arc::new(redrives::Orders::new(self.pool.clone()))
     }
 
     /// Closes every connection, when they are no longer in use.

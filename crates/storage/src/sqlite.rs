@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 mod log_store;
+mod redrives;
 mod registry_store;
 mod waiting_room;
 
@@ -17,7 +18,7 @@ use sqlx::{ConnectOptions as _, Sqlite as Engine, SqliteConnection, SqlitePool, 
 use tokio::sync::{Mutex, watch};
 
 use crate::queue::{self, EmbeddedQueue, Limits};
-use crate::{Cipher, Error, LogStore, RegistryStore, WaitingRoom, migrations};
+use crate::{Cipher, Error, LogStore, Redrives, RegistryStore, WaitingRoom, migrations};
 
 /// Readers of one file; they never wait for its writer.
 const READERS_MAX: u32 = 4;
@@ -83,6 +84,10 @@ impl Sqlite {
 
     pub fn logs(&self) -> Arc<dyn LogStore> {
         Arc::new(log_store::Logs::new(self.logs.clone()))
+    }
+
+    pub fn redrives(&self) -> Arc<dyn Redrives> {
+        Arc::new(redrives::Orders::new(self.logs.clone()))
     }
 
     /// Opens the queue's file and starts its writer. To be called once: a second writer would

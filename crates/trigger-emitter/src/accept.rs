@@ -7,6 +7,7 @@ use domain::Timestamp;
 use domain::event::{AHEAD_MAX, ATTRIBUTE_BYTES_MAX, Actor, Event, is_json};
 use domain::event_type::EventType;
 use domain::id::EventId;
+use domain::lineage::Lineage;
 use domain::name::ProjectName;
 use domain::pattern::check_subject;
 use protocol::fault::{Fault, FaultKind};
@@ -59,6 +60,8 @@ pub struct Call {
     pub dialect: Dialect,
     /// Trace context as it was received; a broken one is as good as none.
     pub traceparent: Option<String>,
+    /// What the function that calls passed on of the event it was called for.
+    pub lineage: Option<Lineage>,
 }
 
 /// What an event is given besides what the client says of it.
@@ -103,7 +106,7 @@ pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fau
     let traceparent = check
         .traceparent(draft.traceparent)?
         .unwrap_or(at.traceparent);
-    Ok(Event {
+    let mut event = Event {
         eid,
         project: call.project.clone(),
         id,
@@ -123,7 +126,11 @@ pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fau
         deliver_at: check.deliver_at(draft.deliver_at, draft.delay, at.now)?,
         traceparent: Some(traceparent),
         extensions: check.extensions(draft.extensions)?,
-    })
+    };
+    if let Some(lineage) = &call.lineage {
+        lineage.clone().give_to(&mut event);
+    }
+    Ok(event)
 }
 
 /// How deep the brackets of a JSON text are nested; the text need not be valid.
@@ -170,7 +177,7 @@ impl Check {
                 "a built-in type, an alias of one, or a custom name",
             ));
         };
-        EventType::parse(&text).map_err(|error| {
+        EventType::from_client(&text).map_err(|error| {
             let message = format!("is not an event type: {}", error.fault);
             Fault::invalid(name, text, message, error.allowed())
         })

@@ -8,7 +8,7 @@ use lifecycle::{Health, Tasks};
 use process::server::{Surface, instance_name};
 use protocol::access;
 use protocol::registry_feed::RegistryView;
-use storage::{LogStore, RegistryStore, WaitingRoom};
+use storage::{LogStore, Redrives, RegistryStore, WaitingRoom};
 use tonic::service::Routes;
 
 /// What the services stand on.
@@ -18,6 +18,7 @@ pub(crate) struct Ground {
     pub(crate) registry: Arc<dyn RegistryStore>,
     pub(crate) waiting_room: Arc<dyn WaitingRoom>,
     pub(crate) logs: Arc<dyn LogStore>,
+    pub(crate) redrives: Arc<dyn Redrives>,
     pub(crate) keys: Arc<dyn IdempotencyKeys>,
     pub(crate) membership: Arc<dyn Membership>,
     pub(crate) memory: Arc<dyn EndpointMemory>,
@@ -79,9 +80,11 @@ pub(crate) fn build(
         log_service::Parts {
             broker: Arc::clone(&ground.broker),
             store: ground.logs,
+            redrives: ground.redrives,
             registry: view.clone(),
             health: health.of("log-service"),
             keys_required,
+            replica: instance_name(),
         },
         tasks,
     )?;

@@ -8,6 +8,7 @@ use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
 use protocol::logs::v1::log_service_client::LogServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
+use protocol::redrive::v1::redrive_service_client::RedriveServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -111,6 +112,12 @@ impl Connection {
     pub(crate) fn projects(&self) -> Result<ProjectServiceClient<Authorised>, Failure> {
         Ok(ProjectServiceClient::new(
             self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn redrives(&self) -> Result<RedriveServiceClient<Authorised>, Failure> {
+        Ok(RedriveServiceClient::new(
+            self.connect(self.logs_server.as_ref())?,
         ))
     }
 

@@ -6,6 +6,7 @@
 
 mod deliveries;
 mod function_flags;
+mod redrive_flags;
 mod trigger_flags;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use url::Url;
 
 pub(crate) use self::deliveries::Deliveries;
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
+pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay};
 pub(crate) use self::trigger_flags::{Conditions, Retry};
 
 const AFTER_HELP: &str = "\
@@ -144,6 +146,12 @@ pub(crate) enum ClientCommand {
         #[arg(long, value_name = "NAME")]
         function: String,
     },
+
+    /// Deliver again what failed in a time window; list, watch and stop what was ordered
+    Redrive(Redrive),
+
+    /// Bring events of the past to a function
+    Replay(Replay),
 
     /// Create, list and revoke API keys
     #[command(subcommand)]

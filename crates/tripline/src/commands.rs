@@ -9,6 +9,7 @@ mod keys;
 mod logs;
 pub(crate) mod migrate;
 mod projects;
+mod redrive;
 pub(crate) mod serve;
 mod triggers;
 pub(crate) mod up;
@@ -40,6 +41,8 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Deliveries(command) => deliveries::run(command, &connection).await,
             ClientCommand::Logs(options) => logs::run(options, &connection).await,
             ClientCommand::Why { event, function } => why::run(event, function, &connection).await,
+            ClientCommand::Redrive(options) => redrive::run(options, &connection).await,
+            ClientCommand::Replay(options) => redrive::replay(options, &connection).await,
             ClientCommand::Keys(command) => keys::run(command, &connection).await,
             ClientCommand::Projects(command) => projects::run(command, &connection).await,
             ClientCommand::Bench(options) => bench::run(*options, &connection).await,

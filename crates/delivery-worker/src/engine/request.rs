@@ -101,7 +101,11 @@ impl Engine {
     async fn settle(&self, job: &Job, settlement: Settlement, has_left: bool) {
         let is_final = settlement.waiting.is_none();
         let has_row = has_left || job.target.is_held;
-        match self.settler.settle(settlement, &job.target, has_row).await {
+        let settled = self
+            .settler
+            .settle(&job.event, settlement, &job.target, has_row)
+            .await;
+        match settled {
             Ok(()) => {
                 self.recent.finished(&job.target, is_final);
                 if !has_left {

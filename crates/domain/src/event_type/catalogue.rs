@@ -135,5 +135,8 @@ pub static CATALOGUE: [BuiltIn; 39] = [
     row(6000, "api.call.pre", &[]),
     row(6001, "api.call.post", &[]),
     row(6002, "api.call.done", &[]),
-    row(9000, "system.delivery.dead", &[]),
+    DELIVERY_DEAD,
 ];
+
+/// A delivery has failed for good.
+pub(super) const DELIVERY_DEAD: BuiltIn = row(9000, "system.delivery.dead", &[]);

@@ -119,7 +119,7 @@ fn what_is_no_type_is_refused_with_a_reason() {
     assert_eq!(fault("über"), TypeFault::Character('ü'));
     assert_eq!(fault("storage.row.*"), TypeFault::Character('*'));
     assert_eq!(fault("1000"), TypeFault::AllDigits);
-    assert_eq!(fault("dlq_orders"), TypeFault::Reserved("dlq_"));
+    assert_eq!(fault("dlq_Orders"), TypeFault::Reserved("dlq_"));
     assert_eq!(
         fault("system.delivery.lost"),
         TypeFault::Reserved("system.")
@@ -203,4 +203,45 @@ fn faults_of_a_selector_are_those_of_its_kind() {
         "a}".parse::<TypeSelector>(),
         Err(SelectorError::Type(_))
     ));
+}
+
+#[test]
+fn what_the_system_emits_can_be_asked_for_and_never_be_emitted() {
+    let dead = EventType::delivery_dead();
+    assert_eq!(
+        (dead.as_str(), dead.number()),
+        ("system.delivery.dead", Some(9000))
+    );
+    let of_trigger = EventType::dead_letter_of(&"welcome".parse().unwrap());
+    assert_eq!(of_trigger, EventType::parse("dlq_welcome").unwrap());
+    for system in [&dead, &of_trigger] {
+        assert!(
+            system.is_systems_own() && system.is_dead_letter(),
+            "{system}"
+        );
+        let error = EventType::from_client(system.as_str()).unwrap_err();
+        assert!(matches!(error.fault, TypeFault::Reserved(_)), "{error}");
+    }
+    let own = EventType::from_client("shop.order.paid").unwrap();
+    assert!(!own.is_systems_own() && !own.is_dead_letter());
+}
+
+#[test]
+fn only_a_selector_that_names_it_selects_what_the_system_emits() {
+    for (selector, dead, of_trigger) in [
+        ("**", false, false),
+        ("*.delivery.dead", false, false),
+        ("*", false, false),
+        ("9000", true, false),
+        ("system.**", true, false),
+        ("dlq_*", false, true),
+        ("dlq_welcome", false, true),
+    ] {
+        assert_eq!(
+            selects(selector, "system.delivery.dead"),
+            dead,
+            "{selector}"
+        );
+        assert_eq!(selects(selector, "dlq_welcome"), of_trigger, "{selector}");
+    }
 }

@@ -170,6 +170,18 @@ impl RegistryWatch {
             changes,
         } = update;
         let items = changes.into_iter().filter(|change| self.is_wanted(change));
+        let without_secrets = self.wanted.without_secrets;
+        let items = items.map(|change| match change {
+            Change::Function(function) if without_secrets => {
+                Change::Function(function.without_secrets())
+            }
+            Change::Project(_)
+            | Change::Key(_)
+            | Change::Function(_)
+            | Change::FunctionDeleted { .. }
+            | Change::Trigger(_)
+            | Change::TriggerDeleted { .. } => change,
+        });
         let items = items.map(|change| Item::Change(Box::new(change))).collect();
         self.outgoing = Outgoing {
             revision,
@@ -194,11 +206,14 @@ impl RegistryWatch {
             );
         }
         if self.wanted.functions {
-            items.extend(
-                registry
-                    .functions()
-                    .map(|function| Item::Function(Arc::clone(function))),
-            );
+            let without_secrets = self.wanted.without_secrets;
+            items.extend(registry.functions().map(|function| {
+                Item::Function(if without_secrets {
+                    Arc::new(function.without_secrets())
+                } else {
+                    Arc::clone(function)
+                })
+            }));
             items.extend(
                 registry
                     .triggers()

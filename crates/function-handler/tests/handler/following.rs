@@ -107,6 +107,7 @@ async fn watch(
         functions,
         access: true,
         known_revision,
+        without_secrets: false,
     });
     request
         .metadata_mut()
@@ -310,6 +311,55 @@ async fn a_person_watches_functions_and_triggers_come_and_go() {
         protocol::fault::Fault::from_status(&ended).kind,
         FaultKind::Unauthenticated
     );
+    handler.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_that_calls_nobody_is_sent_no_secret() {
+    let world = World::embedded().await;
+    let handler = Handler::start(&world).await;
+    handler
+        .create("welcome", "http://localhost:9000/", &["1000"])
+        .await;
+    let mut request = Request::new(WatchRegistryRequest {
+        functions: true,
+        access: true,
+        known_revision: 0,
+        without_secrets: true,
+    });
+    request
+        .metadata_mut()
+        .insert(INTERNAL_TOKEN_HEADER, INTERNAL_TOKEN.parse().unwrap());
+    let mut stream = handler
+        .registry()
+        .watch_registry(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let (everything, _) = next_update(&mut stream).await;
+    handler
+        .create("later", "http://localhost:9000/", &["1001"])
+        .await;
+    let (change, _) = next_update(&mut stream).await;
+    for update in [everything, change] {
+        let functions: Vec<_> = update
+            .changes
+            .into_iter()
+            .filter_map(|change| match change {
+                domain::registry::Change::Function(function) => Some(function),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(functions.len(), 1);
+        assert_eq!(
+            (
+                functions[0].secret.as_str(),
+                functions[0].signing_secret.as_str()
+            ),
+            ("", "")
+        );
+    }
     handler.stop().await;
     world.stop().await;
 }

@@ -14,5 +14,6 @@ mod access;
 mod describing;
 mod following;
 
+mod loops;
 mod matching;
 mod waiting;

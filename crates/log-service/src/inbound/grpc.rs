@@ -15,6 +15,7 @@ use protocol::from_timestamp;
 use protocol::logs::v1 as wire;
 use protocol::logs::v1::log_service_server::{LogService, LogServiceServer};
 use protocol::registry_feed::RegistryView;
+use storage::Redrives;
 use storage::log_store::DeliveryFilter;
 use tokio::sync::{Semaphore, watch};
 use tonic::metadata::MetadataMap;
@@ -33,14 +34,9 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    fn admit(&self, metadata: &MetadataMap) -> Result<ProjectName, Fault> {
+    pub(super) fn admit(&self, metadata: &MetadataMap, scope: Scope) -> Result<ProjectName, Fault> {
         self.known()?;
-        authorise(
-            &self.registry.read(),
-            metadata,
-            Scope::Read,
-            self.keys_required,
-        )
+        authorise(&self.registry.read(), metadata, scope, self.keys_required)
     }
 
     /// # Errors
@@ -60,6 +56,7 @@ impl Guard {
 pub(crate) struct Logs {
     guard: Guard,
     reader: Reader,
+    redrives: Arc<dyn Redrives>,
     recorded: watch::Receiver<u64>,
     followers: Arc<Semaphore>,
     stopping: Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
@@ -78,6 +75,7 @@ impl Logs {
     pub(crate) fn new(
         guard: Guard,
         reader: Reader,
+        redrives: Arc<dyn Redrives>,
         recorded: watch::Receiver<u64>,
         followers_max: usize,
         tasks: &Tasks,
@@ -86,6 +84,7 @@ impl Logs {
         Self {
             guard,
             reader,
+            redrives,
             recorded,
             followers: Arc::new(Semaphore::new(followers_max)),
             stopping: Arc::new(move || tasks.stopping().boxed()),
@@ -100,7 +99,7 @@ impl Logs {
         &self,
         request: Request<wire::ListDeliveriesRequest>,
     ) -> Result<wire::ListDeliveriesResponse, Fault> {
-        let project = self.guard.admit(request.metadata())?;
+        let project = self.guard.admit(request.metadata(), Scope::Read)?;
         let request = request.into_inner();
         let filter = filter(request.filter)?;
         let page = self
@@ -117,19 +116,24 @@ impl Logs {
         &self,
         request: Request<wire::GetEventRequest>,
     ) -> Result<wire::GetEventResponse, Fault> {
-        let project = self.guard.admit(request.metadata())?;
+        let project = self.guard.admit(request.metadata(), Scope::Read)?;
         let history = self
             .reader
             .event(&project, &request.into_inner().id)
             .await?;
-        Ok(as_grpc::history(history))
+        let deliveries = history.deliveries.iter().map(|(state, _)| state);
+        let anew = deliveries.filter(|state| state.generation > 0);
+        let anew: Vec<_> = anew.map(|state| state.id).collect();
+        let ordered = self.redrives.of_deliveries(&project, &anew).await;
+        let ordered = ordered.map_err(|error| error::of_storage(&error))?;
+        Ok(as_grpc::history(history, &ordered))
     }
 
     async fn follow(
         &self,
         request: Request<wire::FollowDeliveriesRequest>,
     ) -> Result<BoxStream<'static, Result<wire::DeliveryLine, Status>>, Fault> {
-        let project = self.guard.admit(request.metadata())?;
+        let project = self.guard.admit(request.metadata(), Scope::Read)?;
         let filter = filter(request.into_inner().filter)?;
         let place = Arc::clone(&self.followers).try_acquire_owned();
         let place = place.map_err(|_none_left| {
@@ -177,7 +181,7 @@ impl LogService for Logs {
     }
 }
 
-fn filter(filter: Option<wire::DeliveryFilter>) -> Result<DeliveryFilter, Fault> {
+pub(super) fn filter(filter: Option<wire::DeliveryFilter>) -> Result<DeliveryFilter, Fault> {
     let filter = filter.unwrap_or_default();
     let time = |field: &str, time: Option<protocol::well_known::Timestamp>| match time {
         None => Ok(None),

@@ -6,8 +6,12 @@ use domain::delivery::{ErrorClass, Status};
 use domain::event::Event;
 use domain::record::{Attempted, HeaderLines};
 use protocol::logs::v1 as wire;
+use protocol::redrive::v1 as redrive_wire;
 use protocol::to_timestamp;
-use storage::log_store::{DeliveryLine, DeliveryState, EventHistory};
+use storage::log_store::{
+    DeliveryFilter, DeliveryLine, DeliveryState, EventHistory, EventReference,
+};
+use storage::redrives::{Candidate, Redrive, Redriven};
 
 pub(crate) fn line(line: DeliveryLine) -> wire::DeliveryLine {
     let begun = wire::DeliveryLine {
@@ -43,14 +47,17 @@ fn with_state(line: wire::DeliveryLine, state: DeliveryState) -> wire::DeliveryL
     }
 }
 
-pub(crate) fn history(history: EventHistory) -> wire::GetEventResponse {
+/// `ordered` are the orders by which deliveries of the event were made again.
+pub(crate) fn history(history: EventHistory, ordered: &[Redriven]) -> wire::GetEventResponse {
     let EventHistory { event, deliveries } = history;
-    let deliveries = deliveries
-        .into_iter()
-        .map(|(state, attempts)| wire::DeliveryRecord {
+    let deliveries = deliveries.into_iter().map(|(state, attempts)| {
+        let orders = ordered.iter().filter(|order| order.delivery == state.id);
+        wire::DeliveryRecord {
+            orders: orders.map(ordered_anew).collect(),
             line: Some(line(line_of(&event, state))),
             attempts: attempts.into_iter().map(attempt).collect(),
-        });
+        }
+    });
     let deliveries = deliveries.collect();
     wire::GetEventResponse {
         event: Some(event_record(event)),
@@ -94,6 +101,89 @@ fn event_record(event: Event) -> wire::EventRecord {
         depth: event.depth,
         traceparent: event.traceparent.unwrap_or_default(),
         extensions: event.extensions.into_iter().collect(),
+        ancestry: event.ancestry,
+    }
+}
+
+fn ordered_anew(order: &Redriven) -> wire::OrderedAnew {
+    wire::OrderedAnew {
+        generation: order.generation,
+        redrive_id: order.redrive.to_string(),
+        kind: order.kind.as_str().to_owned(),
+        ordered_at: Some(to_timestamp(order.ordered_at)),
+    }
+}
+
+/// What an order is about, as a line of the log.
+pub(crate) fn candidate(candidate: Candidate) -> wire::DeliveryLine {
+    let event = candidate.event;
+    let begun = line(DeliveryLine {
+        eid: event.eid,
+        event_id: event.id,
+        event_type: event.event_type,
+        subject: event.subject,
+        accepted_at: event.accepted_at,
+        delivery: None,
+    });
+    match candidate.delivery {
+        Some(delivery) => wire::DeliveryLine {
+            delivery_id: delivery.id.to_string(),
+            trigger: delivery.trigger.to_string(),
+            function: delivery.function.to_string(),
+            status: delivery.status.as_str().to_owned(),
+            generation: delivery.generation,
+            ..begun
+        },
+        None => begun,
+    }
+}
+
+pub(crate) fn redrive(redrive: Redrive) -> redrive_wire::Redrive {
+    let Redrive { order, .. } = redrive;
+    redrive_wire::Redrive {
+        id: redrive.id.to_string(),
+        kind: order.kind.as_str().to_owned(),
+        state: redrive.state.as_str().to_owned(),
+        total: redrive.total,
+        sent: redrive.sent,
+        skipped: redrive.skipped,
+        reason: redrive.reason.unwrap_or_default(),
+        to_function: order
+            .to_function
+            .map(|function| function.to_string())
+            .unwrap_or_default(),
+        per_second: order.per_second.unwrap_or_default(),
+        filter: Some(filter(order.filter)),
+        created_at: Some(to_timestamp(redrive.created_at)),
+        updated_at: Some(to_timestamp(redrive.updated_at)),
+        ended_at: redrive.ended_at.map(to_timestamp),
+    }
+}
+
+fn filter(filter: DeliveryFilter) -> wire::DeliveryFilter {
+    let event = filter.event.map(|event| match event {
+        EventReference::Internal(id) => id.to_string(),
+        EventReference::Delivery(id) => id.to_string(),
+        EventReference::Client(id) => id,
+    });
+    let statuses = filter.statuses.iter();
+    wire::DeliveryFilter {
+        event: event.unwrap_or_default(),
+        r#type: filter
+            .event_type
+            .map(|event_type| event_type.to_string())
+            .unwrap_or_default(),
+        function: filter
+            .function
+            .map(|function| function.to_string())
+            .unwrap_or_default(),
+        trigger: filter
+            .trigger
+            .map(|trigger| trigger.to_string())
+            .unwrap_or_default(),
+        statuses: statuses.map(|status| status.as_str().to_owned()).collect(),
+        since: filter.since.map(to_timestamp),
+        until: filter.until.map(to_timestamp),
     }
 }
 

@@ -22,7 +22,7 @@ use process::server::{Surface, router};
 use protocol::logs::v1::log_service_client::LogServiceClient;
 use protocol::registry_feed::RegistryView;
 use serde_json::Value;
-use storage::LogStore;
+use storage::{LogStore, Redrives};
 use tempfile::TempDir;
 use testkit::TestDatabase;
 use tonic::service::Routes;
@@ -41,6 +41,7 @@ pub(crate) enum Database {
 /// A running log-service and the queue in front of it.
 pub(crate) struct System {
     pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) registry: RegistryView,
     pub(crate) health: Health,
     pub(crate) tasks: Tasks,
     router: Router,
@@ -48,28 +49,56 @@ pub(crate) struct System {
     _database: Option<TestDatabase>,
 }
 
-pub(crate) async fn start(database: Database) -> System {
-    let folder = tempfile::tempdir().unwrap();
-    match database {
-        Database::Sqlite => {
-            let store = storage::sqlite::open(&folder.path().join("logs"))
-                .await
-                .unwrap()
-                .logs();
-            start_on(store, folder, None).await
-        }
-        Database::Postgres => {
-            let database = testkit::postgres().await;
-            let config = storage::Config::at(database.url().parse().unwrap());
-            let postgres = storage::postgres::connect(&config).unwrap();
-            postgres.migrate().await.unwrap();
-            start_on(postgres.logs(), folder, Some(database)).await
+/// An empty log that no service runs on yet.
+pub(crate) struct Ground {
+    pub(crate) store: Arc<dyn LogStore>,
+    pub(crate) redrives: Arc<dyn Redrives>,
+    folder: TempDir,
+    database: Option<TestDatabase>,
+}
+
+impl Ground {
+    pub(crate) async fn open(database: Database) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        match database {
+            Database::Sqlite => {
+                let sqlite = storage::sqlite::open(&folder.path().join("logs"))
+                    .await
+                    .unwrap();
+                Self {
+                    store: sqlite.logs(),
+                    redrives: sqlite.redrives(),
+                    folder,
+                    database: None,
+                }
+            }
+            Database::Postgres => {
+                let database = testkit::postgres().await;
+                let config = storage::Config::at(database.url().parse().unwrap());
+                let postgres = storage::postgres::connect(&config).unwrap();
+                postgres.migrate().await.unwrap();
+                Self {
+                    store: postgres.logs(),
+                    redrives: postgres.redrives(),
+                    folder,
+                    database: Some(database),
+                }
+            }
         }
     }
+
+    pub(crate) async fn start(self) -> System {
+        start_on(self.store, self.redrives, self.folder, self.database).await
+    }
+}
+
+pub(crate) async fn start(database: Database) -> System {
+    Ground::open(database).await.start().await
 }
 
 pub(crate) async fn start_on(
     store: Arc<dyn LogStore>,
+    redrives: Arc<dyn Redrives>,
     folder: TempDir,
     database: Option<TestDatabase>,
 ) -> System {
@@ -100,9 +129,11 @@ pub(crate) async fn start_on(
     let parts = Parts {
         broker: Arc::clone(&broker),
         store,
-        registry,
+        redrives,
+        registry: registry.clone(),
         health: health.clone(),
         keys_required: false,
+        replica: "log-1".to_owned(),
     };
     let service = build(&Config::default(), parts, &tasks).unwrap();
     let surface = Surface {
@@ -113,6 +144,7 @@ pub(crate) async fn start_on(
     let router = router(surface, &health, &tasks).unwrap();
     System {
         broker,
+        registry,
         health,
         tasks,
         router,
@@ -157,10 +189,16 @@ impl System {
     }
 
     pub(crate) async fn client(&self) -> LogServiceClient<Channel> {
+        LogServiceClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         lifecycle::server::serve(listener, self.router.clone(), &self.tasks);
-        LogServiceClient::connect(format!("http://{address}"))
+        Channel::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect()
             .await
             .unwrap()
     }

@@ -11,3 +11,4 @@ mod follow;
 mod outage;
 mod query;
 mod records;
+mod redrives;

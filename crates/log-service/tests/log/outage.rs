@@ -13,7 +13,13 @@ async fn records_wait_in_the_queue_while_the_database_is_away() {
     let config = storage::Config::at(database.url().parse().unwrap());
     let postgres = storage::postgres::connect(&config).unwrap();
     postgres.migrate().await.unwrap();
-    let system = start_on(postgres.logs(), tempfile::tempdir().unwrap(), None).await;
+    let system = start_on(
+        postgres.logs(),
+        postgres.redrives(),
+        tempfile::tempdir().unwrap(),
+        None,
+    )
+    .await;
     let ready = async || system.health.is_ready().then_some(());
     testkit::eventually(GENEROUS, "the log is ready", ready).await;
     let first = event(1, "order.placed");
@@ -39,15 +45,14 @@ async fn records_wait_in_the_queue_while_the_database_is_away() {
 #[tokio::test]
 async fn a_record_that_can_never_be_stored_is_set_aside_and_the_rest_is_stored() {
     let folder = tempfile::tempdir().unwrap();
-    let store = storage::sqlite::open(&folder.path().join("logs"))
+    let sqlite = storage::sqlite::open(&folder.path().join("logs"))
         .await
-        .unwrap()
-        .logs();
+        .unwrap();
     let picky = Arc::new(picky::Picky {
-        store,
+        store: sqlite.logs(),
         refused: "event-2".to_owned(),
     });
-    let system = start_on(picky, folder, None).await;
+    let system = start_on(picky, sqlite.redrives(), folder, None).await;
     let records: Vec<_> = (1..=5)
         .map(|number| matched(&event(number, "order.placed"), &["welcome"]))
         .collect();

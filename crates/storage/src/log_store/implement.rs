@@ -78,7 +78,7 @@ macro_rules! implement_log_reading {
             rows.iter().map(|row| Ok(read_event_line(row)?.with(read_state(row)?))).collect()
         }
 
-        fn push_event_conditions(question: &mut Question, filter: &DeliveryFilter) {
+        pub(super) fn push_event_conditions(question: &mut Question, filter: &DeliveryFilter) {
             if let Some(event_type) = &filter.event_type {
                 question.push(" AND e.event_type = ").push_bind(event_type.as_str().to_owned());
             }
@@ -300,7 +300,7 @@ macro_rules! implement_log_reading {
             })
         }
 
-        fn read_event(row: &$row, project: &ProjectName) -> Result<Event, Error> {
+        pub(super) fn read_event(row: &$row, project: &ProjectName) -> Result<Event, Error> {
             let line = read_event_line(row)?;
             let mut event = Event {
                 eid: line.eid,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Error;
-use crate::columns::{duration_micros, micros, signed, without_zero};
+use crate::columns::{duration_micros, from_micros, micros, signed, without_zero};
 
 /// The step of a delivery that was ended without an attempt: beyond every attempt.
 const STEP_SETTLED: i64 = i32::MAX as i64;
@@ -273,7 +273,12 @@ fn settled_row(settled: &Settled) -> DeliveryRow<'_> {
         trigger: settled.trigger.as_str(),
         function: settled.function.to_string(),
         generation: i64::from(settled.generation),
-        step: STEP_SETTLED,
+        // Ordered anew, it is as far as one that was just matched.
+        step: if settled.status.is_final() {
+            STEP_SETTLED
+        } else {
+            0
+        },
         status: settled.status,
         remark: Some(without_zero(&settled.remark)),
         next_attempt_at_us: None,
@@ -343,6 +348,10 @@ pub(crate) struct Attributes {
     causation_id: Option<String>,
     #[serde(skip_serializing_if = "is_zero")]
     depth: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ancestry: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliver_at_us: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -362,6 +371,8 @@ impl Attributes {
             correlation_id: event.correlation_id.clone(),
             causation_id: event.causation_id.clone(),
             depth: event.depth,
+            ancestry: event.ancestry.clone(),
+            deliver_at_us: event.deliver_at.map(micros),
             traceparent: event.traceparent.clone(),
             extensions: event.extensions.clone(),
         }
@@ -391,6 +402,10 @@ impl Attributes {
         event.correlation_id = self.correlation_id;
         event.causation_id = self.causation_id;
         event.depth = self.depth;
+        event.ancestry = self.ancestry;
+        event.deliver_at = self
+            .deliver_at_us
+            .and_then(|micros| from_micros(micros).ok());
         event.traceparent = self.traceparent;
         event.extensions = self.extensions;
     }

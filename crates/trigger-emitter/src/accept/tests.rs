@@ -9,6 +9,7 @@ fn call(dialect: Dialect) -> Call {
         project: "acme".parse().unwrap(),
         dialect,
         traceparent: None,
+        lineage: None,
     }
 }
 
@@ -79,7 +80,13 @@ fn a_type_is_needed_and_must_not_read_as_a_number() {
         });
         assert_eq!(field, "type");
     }
-    for bad in ["2001", "order placed", "dlq_x", "system.delivery.dead2"] {
+    for bad in [
+        "2001",
+        "order placed",
+        "dlq_x",
+        "dlq_orders",
+        "system.delivery.dead",
+    ] {
         let (field, value, allowed) = fault(Draft {
             event_type: Some(bad.to_owned()),
             ..Draft::default()

@@ -23,8 +23,8 @@ use tracing::Instrument as _;
 use crate::accept::Call;
 use crate::draft::{Dialect, Draft};
 use crate::emit::{Accepted, Door};
-use crate::inbound::call_span;
 use crate::inbound::http::check_idempotency_key;
+use crate::inbound::{call_span, lineage};
 use crate::metrics;
 
 /// Besides the events' own bytes a message has some of its own.
@@ -67,6 +67,8 @@ impl Emitting {
             project: self.authorise(metadata)?,
             dialect: Dialect::Grpc,
             traceparent: traceparent(metadata).map(ToOwned::to_owned),
+            // What is not ASCII is no lineage, but it is not an absent one either.
+            lineage: lineage(|name| Some(metadata.get(name)?.to_str().unwrap_or_default()))?,
         })
     }
 

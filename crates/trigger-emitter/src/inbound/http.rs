@@ -32,7 +32,7 @@ use tracing::Instrument as _;
 use crate::accept::Call;
 use crate::draft::{Dialect, Draft};
 use crate::emit::{Accepted, Door};
-use crate::inbound::call_span;
+use crate::inbound::{call_span, lineage};
 use crate::{error, metrics};
 use body::{Incoming, Unread, announced_bytes};
 use media::Mode;
@@ -146,6 +146,8 @@ impl Http {
         let project = self.authorise(headers, project)?;
         let mode = media::mode(headers).map_err(Refusal::MediaType)?;
         let key = idempotency_key(headers)?;
+        // What is not ASCII is no lineage, but it is not an absent one either.
+        let lineage = lineage(|name| Some(headers.get(name)?.to_str().unwrap_or_default()))?;
         // Held until the answer: what a body takes is bounded over all requests.
         let _room = self.door.room(self.expected_bytes(headers)?)?;
         let body = self.read(body).await?;
@@ -154,6 +156,7 @@ impl Http {
             project,
             dialect,
             traceparent: text(headers, HEADER),
+            lineage,
         };
         drop(body);
         match brought {

@@ -9,6 +9,7 @@
 mod harness;
 
 mod accepted;
+mod loops;
 mod refused;
 mod unread;
 

@@ -1,4 +1,4 @@
-//! The commands about deliveries that wait.
+//! The commands about single deliveries: those that wait, and those that ended.
 
 use std::time::Duration;
 
@@ -20,6 +20,14 @@ pub(crate) enum Deliveries {
         /// At most this many
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u32,
+    },
+    /// Deliver one again that has failed or was cancelled, with the same id
+    Redrive {
+        /// dlv_…
+        id: String,
+        /// To this function, instead of its own
+        #[arg(long, value_name = "NAME")]
+        to: Option<String>,
     },
     /// Count what waits, by function and reason
     Backlog,

@@ -109,7 +109,7 @@ pub(crate) struct CredentialFlags {
 }
 
 /// `50/s`, `100/m`, `1000/h`, or a plain number a second.
-fn parse_rate(text: &str) -> Result<f64, String> {
+pub(super) fn parse_rate(text: &str) -> Result<f64, String> {
     let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
     let seconds = match unit {
         "s" => 1.0,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use protocol::waiting::v1 as waiting;
 use serde::Serialize;
 
-use super::show_time;
+use super::{redrive, show_time};
 use crate::command_line::{Connection, Deliveries};
 use crate::failure::Failure;
 use crate::output::{self, Row};
@@ -122,6 +122,7 @@ pub(crate) async fn run(command: Deliveries, connection: &Connection) -> Result<
             let answer = client.reschedule_delivery(request).await?;
             show("rescheduled", answer.into_inner(), connection)
         }
+        Deliveries::Redrive { id, to } => redrive::one(id, to, connection).await,
         Deliveries::Cancel { id } => {
             let request = waiting::CancelDeliveryRequest { id };
             let answer = client.cancel_delivery(request).await?;

@@ -12,7 +12,7 @@ mod history;
 
 /// A line of the log as printed: a delivery, or an event that matched nothing.
 #[derive(Debug, Serialize)]
-struct ShownLine {
+pub(super) struct ShownLine {
     eid: String,
     event_id: String,
     r#type: String,
@@ -24,6 +24,8 @@ struct ShownLine {
     status: Option<String>,
     remark: Option<String>,
     attempts: u32,
+    /// How often it was ordered anew.
+    generation: u32,
     next_attempt_at: Option<String>,
     response_status: Option<u32>,
     duration_us: Option<u64>,
@@ -47,6 +49,7 @@ impl From<logs::DeliveryLine> for ShownLine {
             status: some(line.status),
             remark: some(line.remark),
             attempts: line.attempts,
+            generation: line.generation,
             response_status: Some(line.response_status).filter(|status| *status != 0),
             duration_us: Some(line.duration_us).filter(|_| line.attempts > 0),
             error_class: some(line.error_class),

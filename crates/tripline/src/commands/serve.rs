@@ -116,6 +116,7 @@ async fn start_all(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
         registry: postgres.registry(cipher),
         waiting_room: postgres.waiting_room(),
         logs: postgres.logs(),
+        redrives: postgres.redrives(),
         keys: Arc::clone(&coordination) as _,
         membership: Arc::clone(&coordination) as _,
         memory: coordination,

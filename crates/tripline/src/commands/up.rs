@@ -94,6 +94,7 @@ async fn wire(folder: &Path, health: &Health, tasks: &Tasks) -> anyhow::Result<s
         registry,
         waiting_room: sqlite.waiting_room(),
         logs: sqlite.logs(),
+        redrives: sqlite.redrives(),
         keys: Arc::clone(&coordination) as _,
         membership: Arc::clone(&coordination) as _,
         memory: coordination,

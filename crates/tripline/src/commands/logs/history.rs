@@ -35,6 +35,7 @@ struct ShownEvent {
     correlation_id: String,
     causation_id: String,
     depth: u32,
+    ancestry: Vec<String>,
     traceparent: String,
     extensions: std::collections::BTreeMap<String, String>,
     deliveries: Vec<ShownDelivery>,
@@ -44,7 +45,28 @@ struct ShownEvent {
 struct ShownDelivery {
     #[serde(flatten)]
     line: ShownLine,
+    /// By which orders it was made again.
+    orders: Vec<ShownOrder>,
     attempt_list: Vec<ShownAttempt>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownOrder {
+    generation: u32,
+    id: String,
+    kind: String,
+    ordered_at: String,
+}
+
+impl From<logs::OrderedAnew> for ShownOrder {
+    fn from(order: logs::OrderedAnew) -> Self {
+        Self {
+            generation: order.generation,
+            id: order.redrive_id,
+            kind: order.kind,
+            ordered_at: show_time(order.ordered_at.as_ref()),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -111,6 +133,7 @@ fn shown(answer: logs::GetEventResponse) -> ShownEvent {
     let event = answer.event.unwrap_or_default();
     let deliveries = answer.deliveries.into_iter().map(|delivery| ShownDelivery {
         line: delivery.line.unwrap_or_default().into(),
+        orders: delivery.orders.into_iter().map(Into::into).collect(),
         attempt_list: delivery.attempts.into_iter().map(Into::into).collect(),
     });
     let (data, data_base64) = match serde_json::from_slice(&event.data) {
@@ -139,6 +162,7 @@ fn shown(answer: logs::GetEventResponse) -> ShownEvent {
         correlation_id: event.correlation_id,
         causation_id: event.causation_id,
         depth: event.depth,
+        ancestry: event.ancestry,
         traceparent: event.traceparent,
         extensions: event.extensions.into_iter().collect(),
         deliveries: deliveries.collect(),
@@ -183,6 +207,20 @@ fn print(event: &ShownEvent) -> Result<(), Failure> {
     event.deliveries.iter().try_for_each(print_delivery)
 }
 
+impl ShownDelivery {
+    /// By which order its attempts begin anew.
+    fn ordered_anew(&self, generation: u32) -> String {
+        let order = self
+            .orders
+            .iter()
+            .find(|order| order.generation == generation);
+        match order {
+            Some(order) => format!("  {} {} of {}", order.kind, order.id, order.ordered_at),
+            None => format!("  again, generation {generation}"),
+        }
+    }
+}
+
 fn print_delivery(delivery: &ShownDelivery) -> Result<(), Failure> {
     let line = &delivery.line;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -200,7 +238,12 @@ fn print_delivery(delivery: &ShownDelivery) -> Result<(), Failure> {
         remark.unwrap_or_default(),
         again.unwrap_or_default(),
     ))?;
+    let mut generation = 0;
     for attempt in &delivery.attempt_list {
+        if attempt.generation != generation {
+            generation = attempt.generation;
+            output::line(&delivery.ordered_anew(generation))?;
+        }
         let outcome = match attempt.response_status {
             0 => format!("no answer: {}", attempt.error),
             status => status.to_string(),

@@ -106,6 +106,7 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         headers,
         body: rendered.body,
         timeout,
+        special: None,
     })
 }
 

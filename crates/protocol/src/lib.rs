@@ -13,11 +13,13 @@ mod registry_change;
 mod time;
 
 pub mod access;
+pub mod credentials;
 pub mod fault;
 pub mod function;
 pub mod introspection;
 pub mod problem;
 pub mod registry_feed;
+pub mod settings;
 
 pub use event::ConvertError;
 pub use time::{from_duration, from_timestamp, to_duration, to_timestamp};

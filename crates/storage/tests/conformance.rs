@@ -198,6 +198,7 @@ on_both_databases! {
         a_reader_misses_nothing_that_is_changed_meanwhile,
         who_lags_too_far_behind_gets_a_snapshot,
         a_change_wakes_those_who_wait,
+        a_row_without_settings_has_their_defaults,
         a_hundred_thousand_triggers_load;
     waiting_room:
         a_row_comes_when_it_is_due_and_only_once,

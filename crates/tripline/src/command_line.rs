@@ -4,11 +4,15 @@
     reason = "the help shows it as it stands, backticks included"
 )]
 
+mod function_flags;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
+
+pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -115,7 +119,7 @@ pub(crate) enum ClientCommand {
 
     /// Create, change and test functions
     #[command(subcommand)]
-    Functions(Functions),
+    Functions(Box<Functions>),
 
     /// Create and change triggers: which events call a function, and how often it is tried
     #[command(subcommand)]
@@ -232,6 +236,8 @@ pub(crate) enum Functions {
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
+        flags: FunctionFlags,
+        #[command(flatten)]
         retry: Retry,
     },
     /// List functions
@@ -247,6 +253,12 @@ pub(crate) enum Functions {
         /// schmuckli, cloudevents-structured or cloudevents-binary
         #[arg(long)]
         format: Option<String>,
+        #[command(flatten)]
+        flags: FunctionFlags,
+        /// What goes back to its default: concurrency, rate, headers, batch, disable-after, token,
+        /// proxy, ca, client-cert, authorization
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        reset: Vec<String>,
     },
     /// Delete a function and its triggers
     Delete { name: String },
@@ -313,6 +325,18 @@ pub(crate) struct Conditions {
     /// Overrides the function's format
     #[arg(long)]
     pub(crate) format: Option<String>,
+
+    /// none (the default), or key: one after the other for each key of the events
+    #[arg(long)]
+    pub(crate) ordering: Option<String>,
+
+    /// What is delivered of a key's backlog: all (the default) or latest
+    #[arg(long)]
+    pub(crate) backlog: Option<String>,
+
+    /// Events with more events than this behind them call nobody [server's default: 8]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_depth: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,4 +16,5 @@ mod outages;
 mod quick_start;
 mod retries;
 mod secrets_and_egress;
+mod signatures;
 mod traces;

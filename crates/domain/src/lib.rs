@@ -20,6 +20,7 @@ pub mod trigger;
 pub mod format;
 pub mod function;
 pub mod signature;
+pub mod token;
 
 pub mod delivery;
 pub mod record;

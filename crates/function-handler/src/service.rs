@@ -37,6 +37,7 @@ use crate::index::Index;
 use crate::metrics;
 use crate::outbound::deliveries::Outbound;
 use crate::release::Release;
+use crate::token_keys;
 
 /// Full names of the gRPC services.
 pub const SERVED: &[&str] = &[
@@ -99,6 +100,14 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         database: health.register_optional("database"),
     };
     tasks.spawn("follow the registry", follower.run(tasks.stopping()));
+    let (supplied, stopping) = (Arc::clone(&index), tasks.stopping());
+    tasks.spawn("keys for tokens", async move {
+        tokio::select! {
+            () = stopping => {}
+            () = token_keys::keep_everybody_supplied(&supplied) => {}
+        }
+        Ok(())
+    });
     let event_shards = broker.topology().event_shards;
     let share = Share::keep(membership, "function-handler", replica, event_shards, tasks);
     for shard in 0..event_shards {
@@ -155,9 +164,9 @@ impl Service {
             .add_service(RegistryServiceServer::new(RegistryFeed { desk: desk() }))
     }
 
-    /// Nothing: functions and triggers are managed by gRPC.
+    /// Public keys; functions and triggers are managed by gRPC.
     pub fn http(&self) -> Router {
-        Router::new()
+        token_keys::router(self.desk.index.view().clone())
     }
 }
 

@@ -25,5 +25,5 @@ pub use cipher::Cipher;
 pub use config::Config;
 pub use error::Error;
 pub use log_store::LogStore;
-pub use registry_store::RegistryStore;
+pub use registry_store::{RegistryStore, TokenKeyStore};
 pub use waiting_room::WaitingRoom;

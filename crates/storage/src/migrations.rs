@@ -27,6 +27,11 @@ const POSTGRES: &Listed = &[
         "settings",
         include_str!("../migrations/postgres/0004_settings.sql"),
     ),
+    (
+        6,
+        "token keys",
+        include_str!("../migrations/postgres/0006_token_keys.sql"),
+    ),
 ];
 
 const SQLITE_TRIPLINE: &Listed = &[
@@ -44,6 +49,11 @@ const SQLITE_TRIPLINE: &Listed = &[
         3,
         "settings",
         include_str!("../migrations/sqlite/tripline/0003_settings.sql"),
+    ),
+    (
+        5,
+        "token keys",
+        include_str!("../migrations/sqlite/tripline/0005_token_keys.sql"),
     ),
 ];
 

@@ -5,6 +5,7 @@
 )]
 
 mod function_flags;
+mod rotation;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
+pub(crate) use self::rotation::Rotation;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -262,6 +264,12 @@ pub(crate) enum Functions {
     },
     /// Delete a function and its triggers
     Delete { name: String },
+    /// Make new secrets, shown once, while those from before stay valid for a time
+    RotateSecret {
+        name: String,
+        #[command(flatten)]
+        rotation: Rotation,
+    },
     /// Send a signed test call and show request and response; nothing is logged
     Test {
         name: String,
@@ -470,6 +478,12 @@ pub(crate) enum Projects {
     Create { name: String },
     /// List projects
     List,
+    /// Make a new secret for the project's X-SC-Token, shown once; it signs after the overlap
+    RotateSecret {
+        name: String,
+        #[command(flatten)]
+        rotation: Rotation,
+    },
 }
 
 #[cfg(test)]

@@ -196,6 +196,11 @@ impl RegistryWatch {
         if self.wanted.functions {
             items.extend(
                 registry
+                    .all_token_keys()
+                    .map(|keys| Item::Change(Box::new(Change::TokenKeys(keys.as_ref().clone())))),
+            );
+            items.extend(
+                registry
                     .functions()
                     .map(|function| Item::Function(Arc::clone(function))),
             );
@@ -221,7 +226,8 @@ impl RegistryWatch {
             Change::Function(_)
             | Change::FunctionDeleted { .. }
             | Change::Trigger(_)
-            | Change::TriggerDeleted { .. } => self.wanted.functions,
+            | Change::TriggerDeleted { .. }
+            | Change::TokenKeys(_) => self.wanted.functions,
         }
     }
 }
@@ -274,14 +280,24 @@ impl Item {
                 Change::Key(key) => 256 + key.note.len(),
                 Change::Project(_)
                 | Change::FunctionDeleted { .. }
-                | Change::TriggerDeleted { .. } => 256,
+                | Change::TriggerDeleted { .. }
+                | Change::TokenKeys(_) => 256,
             },
         }
     }
 }
 
 fn bytes_of_function(function: &Function) -> usize {
+    let certificate = function.credentials.client_certificate.as_ref();
     512 + function.url.as_str().len()
+        + function
+            .settings
+            .authorities
+            .as_ref()
+            .map_or(0, String::len)
+        + certificate.map_or(0, |certificate| {
+            certificate.chain_pem.len() + certificate.key_pem.len()
+        })
 }
 
 fn bytes_of_trigger(trigger: &Trigger) -> usize {

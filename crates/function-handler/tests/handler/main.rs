@@ -11,6 +11,7 @@ mod support;
 mod access;
 mod describing;
 mod following;
+mod secrets;
 
 mod matching;
 mod waiting;

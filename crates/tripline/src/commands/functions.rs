@@ -20,6 +20,9 @@ struct ShownFunction {
     url: String,
     format: String,
     settings: ShownSettings,
+    verification_key: String,
+    /// Until then the secrets from before are valid too.
+    rotating_until: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -30,6 +33,11 @@ impl From<functions::Function> for ShownFunction {
             created_at: show_time(function.created_at.as_ref()),
             updated_at: show_time(function.updated_at.as_ref()),
             settings: ShownSettings::of(function.settings, function.credentials),
+            verification_key: function.verification_key,
+            rotating_until: function
+                .rotating_until
+                .as_ref()
+                .map(|until| show_time(Some(until))),
             name: function.name,
             url: function.url,
             format: function.format,
@@ -62,6 +70,10 @@ impl ShownFunction {
             ("format", self.format.clone()),
         ];
         fields.extend(self.settings.fields());
+        fields.push(("verification_key", self.verification_key.clone()));
+        if let Some(until) = &self.rotating_until {
+            fields.push(("rotating until", until.clone()));
+        }
         fields.push(("created", self.created_at.clone()));
         fields.push(("updated", self.updated_at.clone()));
         fields
@@ -132,6 +144,22 @@ pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(
                 &[("deleted", name.clone())],
             )
         }
+        Functions::RotateSecret { name, rotation } if rotation.promote => {
+            let request = functions::PromoteSecretRequest { name };
+            let function = connection
+                .functions()?
+                .promote_secret(request)
+                .await?
+                .into_inner();
+            ShownFunction::from(function).print(connection.output)
+        }
+        Functions::RotateSecret { name, rotation } => {
+            let request = functions::RotateSecretRequest {
+                name,
+                overlap: Some(protocol::to_duration(rotation.overlap)),
+            };
+            rotate(request, connection).await
+        }
         Functions::Test {
             name,
             event_type,
@@ -186,6 +214,39 @@ async fn create(
     fields.push(("secret", created.secret.clone()));
     fields.push(("signing_secret", created.signing_secret.clone()));
     output::one(connection.output, &created, &fields)?;
+    if connection.output == Output::Table {
+        output::line("Keep both secrets now: they are shown once.")?;
+    }
+    Ok(())
+}
+
+/// New secrets, which are shown once.
+#[derive(Debug, Serialize)]
+struct RotatedFunction {
+    #[serde(flatten)]
+    function: ShownFunction,
+    secret: String,
+    signing_secret: String,
+}
+
+async fn rotate(
+    request: functions::RotateSecretRequest,
+    connection: &Connection,
+) -> Result<(), Failure> {
+    let answer = connection
+        .functions()?
+        .rotate_secret(request)
+        .await?
+        .into_inner();
+    let rotated = RotatedFunction {
+        function: answer.function.unwrap_or_default().into(),
+        secret: answer.secret,
+        signing_secret: answer.signing_secret,
+    };
+    let mut fields = rotated.function.fields();
+    fields.push(("secret", rotated.secret.clone()));
+    fields.push(("signing_secret", rotated.signing_secret.clone()));
+    output::one(connection.output, &rotated, &fields)?;
     if connection.output == Output::Table {
         output::line("Keep both secrets now: they are shown once.")?;
     }

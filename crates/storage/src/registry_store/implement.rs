@@ -419,7 +419,7 @@ macro_rules! implement_registry_store {
                 "INSERT INTO triggers (project, name, package, function, is_enabled, event_types, \
                  subject, prefix, suffix, format, retry, settings, created_at_us, updated_at_us, \
                  revision) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
                  ON CONFLICT DO NOTHING",
             )
             .bind(trigger.project.as_str())

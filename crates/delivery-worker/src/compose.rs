@@ -8,7 +8,7 @@ use bytes::Bytes;
 use domain::Timestamp;
 use domain::delivery::{ErrorClass, Outcome, Target};
 use domain::event::Event;
-use domain::format::{RenderInput, render};
+use domain::format::{RenderInput, Rendered, render};
 use domain::function::Function;
 use domain::record::HeaderLines;
 use domain::signature;
@@ -56,9 +56,7 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         secret: function.secret_at(call.now),
         function_session: None,
     };
-    let format = call.trigger.format.unwrap_or(function.format);
-    let rendered = render(format, &input)
-        .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
+    let rendered = rendered(call, &input)?;
     let id = call.target.delivery.to_string();
     let timestamp_s = call.now.as_second();
     let signature = signature::sign_for(function, &id, call.now, &rendered.body)
@@ -117,6 +115,11 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         timeout,
         special,
     })
+}
+
+fn rendered(call: &Call<'_>, input: &RenderInput<'_>) -> Result<Rendered, Outcome> {
+    let format = call.trigger.format.unwrap_or(call.function.format);
+    render(format, input).map_err(|error| impossible(ErrorClass::Render, error.to_string()))
 }
 
 /// The request's headers as they may be shown and kept; nothing in them lets anybody act as us.

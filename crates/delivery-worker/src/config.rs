@@ -30,7 +30,7 @@ pub struct EgressConfig {
     /// Addresses, networks (`10.0.0.0/8`) and host names that may be called although they are not
     /// public.
     pub allow: Vec<String>,
-    /// Prefixes by which this network reaches IPv4 addresses through IPv6, beside 64:ff9b::/96: what
+    /// Prefixes by which this network reaches IPv4 addresses through IPv6, beside `64:ff9b::/96`: what
     /// lies behind them is judged as the IPv4 address it is.
     pub nat64_prefixes: Vec<String>,
 }

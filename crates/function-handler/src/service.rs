@@ -100,14 +100,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         database: health.register_optional("database"),
     };
     tasks.spawn("follow the registry", follower.run(tasks.stopping()));
-    let (supplied, stopping) = (Arc::clone(&index), tasks.stopping());
-    tasks.spawn("keys for tokens", async move {
-        tokio::select! {
-            () = stopping => {}
-            () = token_keys::keep_everybody_supplied(&supplied) => {}
-        }
-        Ok(())
-    });
+    token_keys::start(Arc::clone(&index), tasks);
     let event_shards = broker.topology().event_shards;
     let share = Share::keep(membership, "function-handler", replica, event_shards, tasks);
     for shard in 0..event_shards {

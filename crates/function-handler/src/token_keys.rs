@@ -1,5 +1,6 @@
 //! Keys for the tokens of requests: every project has a secret, the system an ed25519 key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -10,6 +11,7 @@ use axum::{Json, Router};
 use domain::name::ProjectName;
 use domain::token::{TokenKeys, public_keys};
 use jiff::Timestamp;
+use lifecycle::Tasks;
 use protocol::fault::Fault;
 use protocol::registry_feed::RegistryView;
 use storage::RegistryStore;
@@ -50,7 +52,18 @@ pub(crate) async fn create(
 
 /// Gives everybody a key who has none: projects from before there were any, and those whose
 /// creation broke off.
-pub(crate) async fn keep_everybody_supplied(index: &Index) {
+pub(crate) fn start(index: Arc<Index>, tasks: &Tasks) {
+    let stopping = tasks.stopping();
+    tasks.spawn("keys for tokens", async move {
+        tokio::select! {
+            () = stopping => {}
+            () = keep_everybody_supplied(&index) => {}
+        }
+        Ok(())
+    });
+}
+
+async fn keep_everybody_supplied(index: &Index) {
     let mut revisions = index.view().changes();
     loop {
         // Ends with the index, which is held here.

@@ -1,5 +1,6 @@
 //! `tripline functions`: what is called, and where.
 
+mod rotate;
 mod settings;
 
 use protocol::delivery::v1::{Header, TestFunctionRequest, TestFunctionResponse};
@@ -144,21 +145,8 @@ pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(
                 &[("deleted", name.clone())],
             )
         }
-        Functions::RotateSecret { name, rotation } if rotation.promote => {
-            let request = functions::PromoteSecretRequest { name };
-            let function = connection
-                .functions()?
-                .promote_secret(request)
-                .await?
-                .into_inner();
-            ShownFunction::from(function).print(connection.output)
-        }
         Functions::RotateSecret { name, rotation } => {
-            let request = functions::RotateSecretRequest {
-                name,
-                overlap: Some(protocol::to_duration(rotation.overlap)),
-            };
-            rotate(request, connection).await
+            rotate::run(name, &rotation, connection).await
         }
         Functions::Test {
             name,
@@ -214,39 +202,6 @@ async fn create(
     fields.push(("secret", created.secret.clone()));
     fields.push(("signing_secret", created.signing_secret.clone()));
     output::one(connection.output, &created, &fields)?;
-    if connection.output == Output::Table {
-        output::line("Keep both secrets now: they are shown once.")?;
-    }
-    Ok(())
-}
-
-/// New secrets, which are shown once.
-#[derive(Debug, Serialize)]
-struct RotatedFunction {
-    #[serde(flatten)]
-    function: ShownFunction,
-    secret: String,
-    signing_secret: String,
-}
-
-async fn rotate(
-    request: functions::RotateSecretRequest,
-    connection: &Connection,
-) -> Result<(), Failure> {
-    let answer = connection
-        .functions()?
-        .rotate_secret(request)
-        .await?
-        .into_inner();
-    let rotated = RotatedFunction {
-        function: answer.function.unwrap_or_default().into(),
-        secret: answer.secret,
-        signing_secret: answer.signing_secret,
-    };
-    let mut fields = rotated.function.fields();
-    fields.push(("secret", rotated.secret.clone()));
-    fields.push(("signing_secret", rotated.signing_secret.clone()));
-    output::one(connection.output, &rotated, &fields)?;
     if connection.output == Output::Table {
         output::line("Keep both secrets now: they are shown once.")?;
     }

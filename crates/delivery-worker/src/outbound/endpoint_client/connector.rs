@@ -78,7 +78,7 @@ impl Service<Uri> for GuardedConnector {
             let target = addresses
                 .iter()
                 .find(|address| address.is_ipv4())
-                .or(addresses.first())
+                .or_else(|| addresses.first())
                 .map(|address| SocketAddr::new(*address, port(&uri)))
                 .ok_or(ResolveError::NoAddress)?;
             let target = Uri::try_from(format!("http://{target}"))?;

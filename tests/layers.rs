@@ -33,7 +33,6 @@ const KEPT_BEHIND: &[(&str, &str)] = &[
     ("telemetry", "tracing-opentelemetry"),
     ("protocol", "prost*"),
     ("delivery-worker", "hickory-resolver"),
-    ("delivery-worker", "hyper-rustls"),
     ("delivery-worker", "rustls-native-certs"),
 ];
 

@@ -32,6 +32,28 @@ const KEPT_BEHIND: &[(&str, &str)] = &[
     ("telemetry", "opentelemetry*"),
     ("telemetry", "tracing-opentelemetry"),
     ("protocol", "prost*"),
+    ("delivery-worker", "hickory-resolver"),
+    ("delivery-worker", "rustls-native-certs"),
+];
+
+/// What opens connections to wherever a text says. Each place is named, with whom it calls.
+const CALLS_OUT: &[(&str, &str)] = &[
+    (
+        "crates/delivery-worker/src/outbound/endpoint_client",
+        "endpoints, with the guard",
+    ),
+    (
+        "crates/tripline/src/bench",
+        "the system that its user measures",
+    ),
+    ("crates/testkit", "servers of a test"),
+];
+const OPENS_CONNECTIONS: [&str; 5] = [
+    "TcpStream::connect",
+    "lookup_host",
+    "to_socket_addrs",
+    "client::legacy",
+    "client::conn",
 ];
 
 #[test]
@@ -119,6 +141,45 @@ fn each_big_library_stays_behind_one_crate() {
         }
     }
     assert_eq!(faults, Vec::<String>::new());
+}
+
+/// Whatever calls a URL that somebody gave us calls it through the one client and its guard.
+#[test]
+fn r6_one_client_makes_every_outbound_call() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let mut faults = Vec::new();
+    let mut found = 0;
+    for path in source_files(std::path::Path::new(root).join("crates")) {
+        let name = path.strip_prefix(root).unwrap().display().to_string();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let shipped = text.split("#[cfg(test)]").next().unwrap();
+        let opens = OPENS_CONNECTIONS
+            .iter()
+            .filter(|opening| shipped.contains(**opening));
+        for opening in opens {
+            found += 1;
+            if !CALLS_OUT.iter().any(|(place, _)| name.starts_with(place)) {
+                faults.push(format!("{name}: {opening}"));
+            }
+        }
+    }
+    assert!(found > 0, "the client itself has gone");
+    assert_eq!(faults, Vec::<String>::new());
+}
+
+fn source_files(folder: std::path::PathBuf) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if path.file_name().is_some_and(|name| name != "tests") {
+                files.extend(source_files(path));
+            }
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            files.push(path);
+        }
+    }
+    files
 }
 
 fn metadata() -> Metadata {

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use prost::Message;
 
 /// Messages that hold secrets: what is shown of them is written by hand, in `src/credentials.rs`.
-const SECRET: [&str; 6] = [
+const SECRET: [&str; 9] = [
     ".tripline.functions.v1.Basic",
     ".tripline.functions.v1.Bearer",
     ".tripline.functions.v1.OAuth2",
     ".tripline.functions.v1.ClientCertificate",
     ".tripline.wire.v1.RegistryFunction",
     ".tripline.wire.v1.RotatingSecret",
+    ".tripline.wire.v1.TokenKey",
+    ".tripline.functions.v1.RotateSecretResponse",
+    ".tripline.projects.v1.RotateProjectSecretResponse",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

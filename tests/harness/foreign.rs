@@ -1,4 +1,5 @@
-//! Clients that nobody here wrote: Python's, from `PyPI`, in an environment under `target`.
+//! Clients that nobody here wrote: Python's from `PyPI` and JavaScript's from npm, in an environment
+//! under `target`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,16 +20,22 @@ pub async fn run_foreign(script: &str, input: &Value) -> Value {
         .parent()
         .and_then(Path::parent)
         .expect("target/PROFILE/tripline");
-    let python = target.join("foreign-clients/bin/python");
+    let environment = target.join("foreign-clients");
+    let is_javascript = Path::new(script)
+        .extension()
+        .is_some_and(|kind| kind == "cjs");
+    let interpreter = if is_javascript { "node" } else { "python" };
+    let interpreter = environment.join("bin").join(interpreter);
     assert!(
-        python.exists(),
+        interpreter.exists(),
         "{} is not there: run `make foreign-clients` first (`make test` does)",
-        python.display()
+        interpreter.display()
     );
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("foreign")
         .join(script);
-    let mut command = bare_command(&python);
+    let mut command = bare_command(&interpreter);
+    command.env("NODE_PATH", environment.join("node_modules"));
     command.arg(script).stdin(std::process::Stdio::piped());
     command
         .stdout(std::process::Stdio::piped())
@@ -37,7 +44,7 @@ pub async fn run_foreign(script: &str, input: &Value) -> Value {
     let mut child = command
         .kill_on_drop(true)
         .spawn()
-        .expect("python should start");
+        .expect("the interpreter should start");
     let input = input.to_string();
     let finished = async {
         let mut stdin = child.stdin.take().expect("a pipe");

@@ -17,5 +17,6 @@ mod quick_start;
 mod retries;
 mod secrets_and_egress;
 mod shaping;
+mod signatures;
 mod traces;
 mod waiting;

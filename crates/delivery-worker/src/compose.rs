@@ -1,5 +1,7 @@
 //! The request an attempt sends: body and headers by format, ids, attempt number and signature.
 
+mod extras;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,9 +14,11 @@ use domain::lineage::{ANCESTRY_HEADER, DEPTH_HEADER, Lineage};
 use domain::record::HeaderLines;
 use domain::signature;
 use domain::template::TemplateInput;
+use domain::token::TokenKeys;
 use domain::trigger::Trigger;
 use http::{HeaderName, HeaderValue, Uri, header};
 
+use crate::outbound::MASKED;
 use crate::outbound::endpoint_client::{EndpointRequest, EndpointResponse};
 
 const USER_AGENT: &str = concat!("tripline/", env!("CARGO_PKG_VERSION"));
@@ -30,6 +34,10 @@ pub struct Call<'a> {
     pub traceparent: Option<&'a str>,
     /// When the attempt begins; the signature is of this second.
     pub now: Timestamp,
+    /// What signs the function's token, where it wants one.
+    pub token_keys: Option<&'a TokenKeys>,
+    /// This worker's name, as the token says it.
+    pub worker: &'a str,
 }
 
 /// Makes the request of one attempt.
@@ -47,13 +55,13 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
     let input = RenderInput {
         event: call.event,
         captures: &call.target.captures,
-        secret: &function.secret,
+        secret: function.secret_at(call.now),
         function_session: None,
     };
     let rendered = rendered(call, &input)?;
     let id = call.target.delivery.to_string();
     let timestamp_s = call.now.as_second();
-    let signature = signature::sign(&function.signing_secret, &id, timestamp_s, &rendered.body)
+    let signature = signature::sign_for(function, &id, call.now, &rendered.body)
         .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
 
     let count = rendered.headers.len() + function.settings.headers.len() + 14;
@@ -69,13 +77,6 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         let value = HeaderValue::try_from(content_type)
             .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
         headers.push((header::CONTENT_TYPE, value));
-    }
-    for (name, value) in &function.settings.headers {
-        let name = HeaderName::try_from(name)
-            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
-        let value = HeaderValue::try_from(value)
-            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
-        headers.push((name, value));
     }
     let attempts_max = u64::from(call.trigger.retry.retries_max) + 1;
     headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
@@ -112,6 +113,7 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
             .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
         headers.push((HeaderName::from_static(name), value));
     }
+    let special = extras::add(call, &rendered.body, &mut headers)?;
     let retry = &call.trigger.retry;
     Ok(EndpointRequest {
         uri,
@@ -120,6 +122,7 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         connect_timeout: retry.connect_timeout,
         first_byte_timeout: retry.first_byte_timeout,
         timeout: retry.timeout,
+        special,
     })
 }
 
@@ -154,10 +157,19 @@ fn rendered(call: &Call<'_>, input: &RenderInput<'_>) -> Result<Rendered, Outcom
 
 /// The request's headers as they may be shown and kept; nothing in them lets anybody act as us.
 pub fn shown_headers(request: &EndpointRequest) -> HeaderLines {
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let text = |value: &HeaderValue| match value.is_sensitive() {
+        true => MASKED.to_owned(),
+        false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    };
+    let by_grant = request
+        .special
+        .as_ref()
+        .and_then(|special| special.grant.as_ref())
+        .map(|_it_is_fetched_later| (header::AUTHORIZATION.as_str(), MASKED.to_owned()));
     let fields = request.headers.iter();
     fields
         .map(|(name, value)| (name.as_str(), text(value)))
+        .chain(by_grant)
         .collect()
 }
 

@@ -32,6 +32,22 @@ pub struct EgressConfig {
     /// Addresses, networks (`10.0.0.0/8`) and host names that may be called although they are not
     /// public.
     pub allow: Vec<String>,
+    /// Prefixes by which this network reaches IPv4 addresses through IPv6, beside `64:ff9b::/96`: what
+    /// lies behind them is judged as the IPv4 address it is.
+    pub nat64_prefixes: Vec<String>,
+}
+
+impl EgressConfig {
+    /// The rule that requests obey.
+    ///
+    /// # Errors
+    /// Names the setting and the entry that cannot be read.
+    pub fn policy(&self, allow_loopback: bool) -> Result<EgressPolicy, String> {
+        EgressPolicy::parse(&self.allow, allow_loopback)
+            .map_err(|error| format!("delivery_worker.egress.allow: {error}"))?
+            .with_nat64_prefixes(&self.nat64_prefixes)
+            .map_err(|error| format!("delivery_worker.egress.nat64_prefixes: {error}"))
+    }
 }
 
 impl Default for Config {
@@ -57,8 +73,8 @@ impl Config {
         if self.messages_in_hand_max == 0 {
             faults.add("delivery_worker.messages_in_hand_max is 0: at least 1 is needed");
         }
-        if let Err(error) = EgressPolicy::parse(&self.egress.allow, false) {
-            faults.add(format!("delivery_worker.egress.allow: {error}"));
+        if let Err(fault) = self.egress.policy(false) {
+            faults.add(fault);
         }
     }
 }

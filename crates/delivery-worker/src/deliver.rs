@@ -71,6 +71,10 @@ impl Deliverer {
         let _under_way = metrics::UnderWay::begin();
         let started_at = Timestamp::now();
         let traceparent = trace::outgoing(event.traceparent.as_deref());
+        let token_keys = match function.settings.token {
+            None => None,
+            Some(_) => self.registry.read().token_keys_of(function).cloned(),
+        };
         let call = Call {
             event,
             target,
@@ -78,6 +82,8 @@ impl Deliverer {
             trigger,
             traceparent: Some(&traceparent),
             now: started_at,
+            token_keys: token_keys.as_deref(),
+            worker: &self.worker,
         };
         let (response, headers, request_bytes) = self.send(&call).await;
         let ended_at = started_at

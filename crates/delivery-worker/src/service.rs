@@ -7,7 +7,6 @@ use anyhow::Context;
 use axum::Router;
 use broker::{BatchLimits, Batcher, Broker, Encoding, Queue, RabbitMq};
 use coordination::{EndpointMemory, Membership, RedisCoordination};
-use domain::address::EgressPolicy;
 use lifecycle::{Health, Tasks};
 use process::server::{self, Surface};
 use protocol::access;
@@ -59,8 +58,10 @@ pub struct Service {
 /// When a setting cannot be used.
 pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Service> {
     metrics::describe();
-    let egress = EgressPolicy::parse(&config.egress.allow, parts.allow_loopback)
-        .context("read delivery_worker.egress.allow")?;
+    let egress = config
+        .egress
+        .policy(parts.allow_loopback)
+        .map_err(anyhow::Error::msg)?;
     let client = EndpointClient::new(EndpointClientConfig {
         egress,
         connect_timeout: config.connect_timeout.into(),

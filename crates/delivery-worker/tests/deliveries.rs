@@ -384,6 +384,32 @@ async fn a_timeout_counts_as_a_failed_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r4_a_redirect_is_a_failed_attempt_like_any_other() {
+    let receiver = Receiver::start().await;
+    receiver.redirect_to("http://169.254.169.254/latest/meta-data/");
+    let world = World::start(&receiver.url("/"), RetryPolicy::default()).await;
+    world.publish(&[consignment(1, 1)]).await;
+    let attempted = world.take_attempt().await;
+    assert_eq!(attempted.response_status, Some(302));
+    assert_eq!(attempted.status, Status::Staged);
+    assert_eq!(attempted.error_class, Some(ErrorClass::Status));
+    assert_eq!(receiver.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r5_a_refused_address_ends_the_delivery_at_once_and_tells_nothing() {
+    let world = World::start("http://10.1.2.3:8080/", RetryPolicy::default()).await;
+    world.publish(&[consignment(1, 1)]).await;
+    let attempted = world.take_attempt().await;
+    assert_eq!(attempted.status, Status::Failed);
+    assert_eq!(attempted.number, 1);
+    assert_eq!(attempted.next_attempt_at, None);
+    assert_eq!(attempted.error_class, Some(ErrorClass::Egress));
+    let error = attempted.error.unwrap();
+    assert_eq!(error, "the address may not be called from here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_whose_trigger_is_gone_is_cancelled_without_a_request() {
     let receiver = Receiver::start().await;
     let world = World::start(&receiver.url("/"), RetryPolicy::default()).await;

@@ -4,11 +4,13 @@
 //! is checked before it is resolved, and every address it resolves to is checked before a
 //! connection is opened.
 
+mod nat64;
+mod port;
 mod public;
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use url::Host;
 
 use self::public::canonical;
@@ -24,6 +26,8 @@ pub enum EgressRefusal {
     HostName,
     #[error("the host name is malformed")]
     Malformed,
+    #[error("the port may not be called from here")]
+    Port,
 }
 
 /// How far a host is trusted, judged by its name alone.
@@ -45,12 +49,22 @@ pub struct ParseEgressError {
     pub problem: &'static str,
 }
 
+/// Why an entry of `egress.nat64_prefixes` cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{entry:?} {problem}")]
+pub struct ParsePrefixError {
+    pub entry: String,
+    pub problem: &'static str,
+}
+
 /// What may be called beyond the public internet. The default allows nothing more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EgressPolicy {
     networks: Vec<AllowedNetwork>,
     hosts: Vec<AllowedHost>,
     allow_loopback: bool,
+    /// Prefixes by which this network reaches IPv4 addresses, beside the well-known one.
+    nat64_prefixes: Vec<Ipv6Net>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +103,26 @@ impl EgressPolicy {
                 })?;
         }
         Ok(policy)
+    }
+
+    /// Also looks for an IPv4 address within the addresses of these prefixes, which the operator's
+    /// own NAT64 turns back into it: `egress.nat64_prefixes`.
+    ///
+    /// # Errors
+    /// Names the first entry that is no such prefix.
+    pub fn with_nat64_prefixes<Entry: AsRef<str>>(
+        mut self,
+        entries: &[Entry],
+    ) -> Result<Self, ParsePrefixError> {
+        for entry in entries {
+            let entry = entry.as_ref().trim();
+            let prefix = nat64::parse(entry).map_err(|problem| ParsePrefixError {
+                entry: entry.to_owned(),
+                problem,
+            })?;
+            self.nat64_prefixes.push(prefix);
+        }
+        Ok(self)
     }
 
     fn allow(&mut self, entry: &str) -> Result<(), &'static str> {
@@ -156,18 +190,36 @@ impl EgressPolicy {
     /// Whether a connection to this address may be opened.
     ///
     /// # Errors
-    /// The address is neither public nor allowed.
+    /// The address is neither public nor allowed, or nobody serves HTTP at that port of it.
     pub fn check_ip(&self, address: IpAddr, port: u16) -> Result<(), EgressRefusal> {
-        let address = canonical(address);
-        let allowed = is_public(address)
-            || (self.allow_loopback && address.is_loopback())
+        let address = self.unwrapped(address);
+        let is_allowed = (self.allow_loopback && address.is_loopback())
             || self.networks.iter().any(|allowed| {
                 allowed.network.contains(&address) && allowed.port.is_none_or(|only| only == port)
             });
-        if allowed {
+        if is_allowed {
+            Ok(())
+        } else if !is_public(address) {
+            Err(EgressRefusal::Address)
+        } else if port::is_for_http(port) {
             Ok(())
         } else {
-            Err(EgressRefusal::Address)
+            Err(EgressRefusal::Port)
+        }
+    }
+
+    /// The address that packets to this one end up at.
+    fn unwrapped(&self, address: IpAddr) -> IpAddr {
+        let IpAddr::V6(v6) = address else {
+            return address;
+        };
+        let prefixes = self.nat64_prefixes.iter();
+        match prefixes
+            .filter_map(|prefix| nat64::unwrap(prefix, v6))
+            .next()
+        {
+            Some(carried) => IpAddr::V4(carried),
+            None => canonical(address),
         }
     }
 
@@ -294,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn literal_addresses_are_recognised_in_every_notation() {
+    fn r3_literal_addresses_are_recognised_in_every_notation() {
         for host in [
             "0x7f000001",
             "0x7f.1",
@@ -318,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn names_from_inside_a_cluster_are_refused() {
+    fn r3_names_from_inside_a_cluster_are_refused() {
         for host in [
             "orders.shop.svc",
             "orders.shop.svc.",
@@ -399,11 +451,41 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_does_not_say_what_was_found() {
+    fn r2_an_address_behind_the_operators_own_nat64_prefix_is_judged_by_what_is_inside() {
+        let prefixes = ["2a00:64::/96", " 2a00:640::/32 "];
+        let policy = EgressPolicy::default()
+            .with_nat64_prefixes(&prefixes)
+            .unwrap();
+        let check = |address: &str| policy.check_ip(ip(address), 443).is_ok();
+        assert!(check("2a00:64::8.8.8.8"));
+        assert!(!check("2a00:64::169.254.169.254"));
+        assert!(!check("2a00:640:a00:1::"));
+        assert!(check("2a00:65::a9fe:a9fe"), "of no prefix");
+        let error = EgressPolicy::default().with_nat64_prefixes(&["2a00::/33"]);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "\"2a00::/33\" has a length that is not 32, 40, 48, 56, 64 or 96"
+        );
+    }
+
+    #[test]
+    fn r3_a_port_of_another_service_is_refused_unless_it_is_allowed() {
+        let policy = policy(&["9.9.9.9:25", "10.0.0.0/8"]);
+        let check = |address: &str, port| policy.check_ip(ip(address), port);
+        assert_eq!(check("8.8.8.8", 25), Err(EgressRefusal::Port));
+        assert_eq!(check("8.8.8.8", 443), Ok(()));
+        assert_eq!(check("9.9.9.9", 25), Ok(()));
+        assert_eq!(check("10.0.0.1", 25), Ok(()), "the operator named it");
+        assert_eq!(policy.check_host("8.8.8.8", 6667), Err(EgressRefusal::Port));
+    }
+
+    #[test]
+    fn r5_a_refusal_does_not_say_what_was_found() {
         for refusal in [
             EgressRefusal::Address,
             EgressRefusal::HostName,
             EgressRefusal::Malformed,
+            EgressRefusal::Port,
         ] {
             assert!(
                 !refusal

@@ -1,11 +1,13 @@
 //! A function: a URL on somebody's own system, the secrets shared with it, and how it is called.
 
 pub mod limits;
+mod rotation;
 mod settings;
 
 use jiff::Timestamp;
 use url::Url;
 
+pub use self::rotation::{FreshSecrets, OVERLAP_DEFAULT, OVERLAP_MAX, RotationOpen};
 pub use self::settings::{
     Authorization, Batching, ClientCertificate, Credentials, Disabled, FunctionSettings, RateLimit,
     RotatingSecret, Signing, TokenAlgorithm,

@@ -22,6 +22,7 @@ pub mod format;
 pub mod function;
 pub mod signature;
 pub mod template;
+pub mod token;
 
 pub mod delivery;
 pub mod lineage;

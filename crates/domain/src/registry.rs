@@ -6,8 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::access::{ApiKey, KeyHash, Refusal, Scope};
-use crate::function::Function;
+use crate::function::{Function, TokenAlgorithm};
 use crate::name::{FunctionName, ProjectName, TriggerName};
+use crate::token::TokenKeys;
 use crate::trigger::Trigger;
 
 /// A project as configured.
@@ -40,6 +41,8 @@ pub enum Change {
         project: ProjectName,
         name: TriggerName,
     },
+    /// What signs a project's tokens, or the system's.
+    TokenKeys(TokenKeys),
 }
 
 /// Changes that belong together, and the revision they lead to.
@@ -59,6 +62,7 @@ pub struct Registry {
     keys: HashMap<KeyHash, ApiKey>,
     functions: HashMap<(ProjectName, FunctionName), Arc<Function>>,
     triggers: HashMap<(ProjectName, TriggerName), Arc<Trigger>>,
+    token_keys: HashMap<Option<ProjectName>, Arc<TokenKeys>>,
 }
 
 impl Registry {
@@ -94,6 +98,9 @@ impl Registry {
             Change::TriggerDeleted { project, name } => {
                 self.triggers.remove(&(project, name));
             }
+            Change::TokenKeys(keys) => {
+                self.token_keys.insert(keys.project.clone(), Arc::new(keys));
+            }
         }
     }
 
@@ -117,6 +124,23 @@ impl Registry {
 
     pub fn trigger(&self, project: &ProjectName, name: &TriggerName) -> Option<&Arc<Trigger>> {
         self.triggers.get(&(project.clone(), name.clone()))
+    }
+
+    /// What signs the tokens of a project, or without one the system's.
+    pub fn token_keys(&self, project: Option<&ProjectName>) -> Option<&Arc<TokenKeys>> {
+        self.token_keys.get(&project.cloned())
+    }
+
+    /// What signs the tokens of a function, where it wants any.
+    pub fn token_keys_of(&self, function: &Function) -> Option<&Arc<TokenKeys>> {
+        match function.settings.token? {
+            TokenAlgorithm::Hs256 => self.token_keys(Some(&function.project)),
+            TokenAlgorithm::EdDsa => self.token_keys(None),
+        }
+    }
+
+    pub fn all_token_keys(&self) -> impl Iterator<Item = &Arc<TokenKeys>> {
+        self.token_keys.values()
     }
 
     pub fn triggers(&self) -> impl Iterator<Item = &Arc<Trigger>> {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use storage::RegistryStore;
 
 use crate::make_secrets::make_key;
+use crate::token_keys;
 
 /// The project that calls belong to when none is named.
 pub const DEFAULT_PROJECT: &str = "default";
@@ -41,7 +42,14 @@ pub async fn bootstrap(
         revision: 0,
     };
     match store.create_project(&project, &key.stored).await {
-        Ok(_revision) => Ok(Some(key.text)),
+        Ok(_revision) => {
+            for owner in [Some(&project.name), None] {
+                token_keys::create(store, owner, now)
+                    .await
+                    .context("make the keys that sign tokens")?;
+            }
+            Ok(Some(key.text))
+        }
         // Somebody else was faster, and shows the key.
         Err(storage::Error::AlreadyExists { .. }) => Ok(None),
         Err(error) => Err(error).context("create the default project"),

@@ -1,9 +1,12 @@
 //! Turns what people ask for into functions and triggers, and says precisely what is wrong with it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use domain::event_type::TypeSelector;
-use domain::function::{Credentials, Function, FunctionSettings, parse_url};
+use domain::function::{
+    Credentials, Function, FunctionSettings, OVERLAP_DEFAULT, OVERLAP_MAX, Signing, parse_url,
+};
 use domain::name::{FunctionName, ProjectName};
 use domain::pattern::PathPattern;
 use domain::retry::RetryPolicy;
@@ -19,7 +22,7 @@ use protocol::well_known::FieldMask;
 use url::Url;
 
 use crate::error::{of_name, of_selector, of_subject, of_url};
-use crate::make_secrets::{make_secret, make_signing_secret};
+use crate::make_secrets::{make_function_secrets, make_signing_key};
 
 /// A trigger may name this many types and patterns.
 const SELECTORS_MAX: usize = 100;
@@ -46,13 +49,14 @@ pub(crate) fn function(
 ) -> Result<(Function, Option<Trigger>), Fault> {
     let name = function_name("name", &request.name)?;
     let given = request.credentials.clone().unwrap_or_default();
+    let fresh = make_function_secrets()?;
     let function = Function {
         project: project.clone(),
         name: name.clone(),
         url: url(&request.url)?,
         format: format(&request.format)?.unwrap_or_default(),
-        secret: make_secret()?,
-        signing_secret: make_signing_secret()?,
+        secret: fresh.secret,
+        signing_secret: fresh.signing_secret,
         settings: FunctionSettings {
             disabled: None,
             ..function_settings(&request.settings.clone().unwrap_or_default())?
@@ -60,6 +64,7 @@ pub(crate) fn function(
         credentials: Credentials {
             authorization: authorization(given.authorization.as_ref())?,
             client_certificate: client_certificate(given.client_certificate.as_ref()),
+            signing_key: fresh.signing_key,
             rotating: Vec::new(),
         },
         created_at: now,
@@ -166,8 +171,26 @@ pub(crate) fn change_function(
         }
     }
     check(function)?;
+    if function.settings.signing != Signing::Hmac && function.credentials.signing_key.is_empty() {
+        // It is from before functions had such keys.
+        function.credentials.signing_key = make_signing_key()?;
+    }
     function.updated_at = now;
     Ok(())
+}
+
+/// How long secrets from before stay valid, from the field `overlap`.
+pub(crate) fn overlap(wanted: Option<&protocol::well_known::Duration>) -> Result<Duration, Fault> {
+    let Some(wanted) = wanted else {
+        return Ok(OVERLAP_DEFAULT);
+    };
+    let overlap = u64::try_from(wanted.seconds).ok().map(Duration::from_secs);
+    overlap
+        .filter(|overlap| *overlap <= OVERLAP_MAX)
+        .ok_or_else(|| {
+            let value = format!("{} s", wanted.seconds);
+            Fault::invalid("overlap", value, "is out of range", "0 to 30 days")
+        })
 }
 
 fn change_settings(

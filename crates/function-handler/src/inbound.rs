@@ -66,7 +66,7 @@ impl Desk {
 }
 
 /// The time, to the microsecond: that is what is stored, so an answer is the same ever after.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }

@@ -139,7 +139,8 @@ impl Index {
                 Change::Project(_)
                 | Change::Key(_)
                 | Change::Function(_)
-                | Change::FunctionDeleted { .. } => None,
+                | Change::FunctionDeleted { .. }
+                | Change::TokenKeys(_) => None,
             });
             changed
                 .map(|(project, name)| (project, name, registry.trigger(project, name).cloned()))

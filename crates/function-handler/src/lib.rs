@@ -20,6 +20,7 @@ pub mod index;
 pub mod bootstrap;
 pub mod define;
 pub mod make_secrets;
+pub mod token_keys;
 
 pub mod call_off;
 pub mod match_events;

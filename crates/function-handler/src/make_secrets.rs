@@ -3,7 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::access::{ApiKey, KeyHash, Scope};
+use domain::function::FreshSecrets;
 use domain::name::ProjectName;
+use domain::token::TokenKey;
 use jiff::Timestamp;
 use protocol::fault::{Fault, FaultKind};
 use tracing::error;
@@ -73,6 +75,48 @@ pub(crate) fn make_secret() -> Result<String, Fault> {
 /// When the system gives no random bytes.
 pub(crate) fn make_signing_secret() -> Result<String, Fault> {
     Ok(domain::signature::encode_secret(&random_bytes()?))
+}
+
+/// A key for ed25519 signatures, `whsk_…`.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub(crate) fn make_signing_key() -> Result<String, Fault> {
+    domain::signature::ed25519::encode_private_key(&random_bytes()?).map_err(|cause| {
+        error!(error = %cause, "no ed25519 key could be made");
+        Fault::new(FaultKind::Internal, "no key could be made")
+    })
+}
+
+/// All secrets of a function.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub(crate) fn make_function_secrets() -> Result<FreshSecrets, Fault> {
+    Ok(FreshSecrets {
+        secret: make_secret()?,
+        signing_secret: make_signing_secret()?,
+        signing_key: make_signing_key()?,
+    })
+}
+
+/// A key for the tokens of a project, or without one of the system, that signs from then on.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub(crate) fn make_token_key(
+    project: Option<&ProjectName>,
+    signs_from: Timestamp,
+) -> Result<TokenKey, Fault> {
+    let secret = match project {
+        Some(_) => make_secret()?,
+        None => make_signing_key()?,
+    };
+    Ok(TokenKey {
+        kid: URL_SAFE_NO_PAD.encode(random_bytes::<9>()?),
+        secret,
+        signs_from,
+    })
 }
 
 fn random_bytes<const LENGTH: usize>() -> Result<[u8; LENGTH], Fault> {

@@ -338,7 +338,8 @@ async fn wake_resumed(
                 Change::Key(_)
                 | Change::FunctionDeleted { .. }
                 | Change::Trigger(_)
-                | Change::TriggerDeleted { .. } => Ok(()),
+                | Change::TriggerDeleted { .. }
+                | Change::TokenKeys(_) => Ok(()),
             };
             if let Err(error) = woken {
                 warn!(error = %with_causes(&error), "what was resumed is looked at some seconds later");

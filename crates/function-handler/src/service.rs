@@ -39,6 +39,7 @@ use crate::index::Index;
 use crate::metrics;
 use crate::outbound::deliveries::Outbound;
 use crate::release::Release;
+use crate::token_keys;
 
 /// Full names of the gRPC services.
 pub const SERVED: &[&str] = &[
@@ -103,6 +104,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         database: health.register_optional("database"),
     };
     tasks.spawn("follow the registry", follower.run(tasks.stopping()));
+    token_keys::start(Arc::clone(&index), tasks);
     let event_shards = broker.topology().event_shards;
     let share = Share::keep(membership, "function-handler", replica, event_shards, tasks);
     for shard in 0..event_shards {
@@ -166,9 +168,9 @@ impl Service {
             .add_service(WaitingServiceServer::new(self.operate.clone()))
     }
 
-    /// Nothing: functions and triggers are managed by gRPC.
+    /// Public keys; functions and triggers are managed by gRPC.
     pub fn http(&self) -> Router {
-        Router::new()
+        token_keys::router(self.desk.index.view().clone())
     }
 }
 

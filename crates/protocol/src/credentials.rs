@@ -9,6 +9,7 @@ use crate::event::{ConvertError, invalid};
 use crate::fault::Fault;
 use crate::functions::v1 as functions;
 use crate::functions::v1::authorization::Kind;
+use crate::projects::v1 as projects;
 use crate::settings::{undecodable, unreadable, url};
 use crate::time::{from_micros, to_micros};
 use crate::wire::v1 as wire;
@@ -104,8 +105,11 @@ impl From<&Credentials> for wire::RegistryCredentials {
                 .map(|rotating| wire::RotatingSecret {
                     signing_secret: rotating.signing_secret.clone(),
                     expires_at_us: to_micros(rotating.expires_at),
+                    secret: rotating.secret.clone(),
+                    signing_key: rotating.signing_key.clone(),
                 })
                 .collect(),
+            signing_key: credentials.signing_key.clone(),
         }
     }
 }
@@ -119,9 +123,12 @@ impl TryFrom<wire::RegistryCredentials> for Credentials {
         Ok(Self {
             authorization: authorization(given.authorization.as_ref()).map_err(unreadable)?,
             client_certificate: client_certificate(given.client_certificate.as_ref()),
+            signing_key: credentials.signing_key,
             rotating: rotating
                 .map(|rotating| RotatingSecret {
+                    secret: rotating.secret,
                     signing_secret: rotating.signing_secret,
+                    signing_key: rotating.signing_key,
                     expires_at: from_micros(rotating.expires_at_us),
                 })
                 .collect(),
@@ -164,5 +171,8 @@ shown_by_name!(
     functions::OAuth2,
     functions::ClientCertificate,
     wire::RegistryFunction,
-    wire::RotatingSecret
+    wire::RotatingSecret,
+    wire::TokenKey,
+    functions::RotateSecretResponse,
+    projects::RotateProjectSecretResponse
 );

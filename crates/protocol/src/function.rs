@@ -6,6 +6,7 @@ use domain::format::Format;
 use domain::function::Function;
 use domain::registry::Project;
 use domain::retry::{Backoff, RetryPolicy, StatusError};
+use domain::signature::ed25519;
 use domain::template::Template;
 use domain::trigger::Trigger;
 
@@ -26,6 +27,14 @@ impl From<&Function> for functions::Function {
             revision: function.revision,
             settings: Some((&function.settings).into()),
             credentials: Some((&function.credentials).into()),
+            // Functions from before there were such keys have none until they are rotated.
+            verification_key: ed25519::public_key(&function.credentials.signing_key)
+                .unwrap_or_default(),
+            rotating_until: function
+                .credentials
+                .rotating
+                .last()
+                .map(|before| to_timestamp(before.expires_at)),
         }
     }
 }

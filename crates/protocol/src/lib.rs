@@ -21,6 +21,7 @@ pub mod introspection;
 pub mod problem;
 pub mod registry_feed;
 pub mod settings;
+pub mod token_keys;
 
 pub use event::ConvertError;
 pub use time::{from_duration, from_timestamp, to_duration, to_timestamp};

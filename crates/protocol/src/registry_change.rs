@@ -38,6 +38,7 @@ impl From<&Change> for wire::RegistryChange {
                 project: project.to_string(),
                 name: name.to_string(),
             }),
+            Change::TokenKeys(keys) => Wire::TokenKeys(keys.into()),
         };
         Self {
             change: Some(change),
@@ -70,6 +71,7 @@ impl TryFrom<wire::RegistryChange> for Change {
                 project: parse("trigger_deleted.project", &deleted.project)?,
                 name: parse("trigger_deleted.name", &deleted.name)?,
             },
+            Wire::TokenKeys(keys) => Self::TokenKeys(keys.try_into()?),
         })
     }
 }

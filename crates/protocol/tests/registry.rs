@@ -58,7 +58,10 @@ fn function(authorization: Authorization) -> Function {
                 chain_pem: "hidden".to_owned(),
                 key_pem: "hidden".to_owned(),
             }),
+            signing_key: "whsk_the-signing-key".to_owned(),
             rotating: vec![RotatingSecret {
+                secret: "the-secret-from-before".to_owned(),
+                signing_key: "whsk_the-signing-key-from-before".to_owned(),
                 signing_secret: "hidden".to_owned(),
                 expires_at: at(2),
             }],

@@ -33,6 +33,11 @@ const POSTGRES: &Listed = &[
         include_str!("../migrations/postgres/0005_lanes.sql"),
     ),
     (
+        6,
+        "token keys",
+        include_str!("../migrations/postgres/0006_token_keys.sql"),
+    ),
+    (
         7,
         "redrive",
         include_str!("../migrations/postgres/0007_redrive.sql"),
@@ -64,6 +69,11 @@ const SQLITE_TRIPLINE: &Listed = &[
         4,
         "lanes",
         include_str!("../migrations/sqlite/tripline/0004_lanes.sql"),
+    ),
+    (
+        5,
+        "token keys",
+        include_str!("../migrations/sqlite/tripline/0005_token_keys.sql"),
     ),
 ];
 

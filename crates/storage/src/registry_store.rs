@@ -2,6 +2,7 @@
 
 pub(crate) mod implement;
 pub(crate) mod rows;
+pub(crate) mod token_keys;
 
 use async_trait::async_trait;
 use domain::access::ApiKey;
@@ -12,6 +13,8 @@ use domain::trigger::Trigger;
 use jiff::Timestamp;
 
 use crate::Error;
+
+pub use self::token_keys::TokenKeyStore;
 
 /// A page of a listing, in order of name.
 #[derive(Debug, Clone)]
@@ -79,7 +82,7 @@ pub(crate) fn require_new(
 /// The configured. Every change commits together with the raised revision, which is set in the
 /// `revision` field of what is stored (the value passed in is ignored) and answered.
 #[async_trait]
-pub trait RegistryStore: Send + Sync + std::fmt::Debug {
+pub trait RegistryStore: TokenKeyStore + Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `AlreadyExists` when the name is taken.
     async fn create_project(&self, project: &Project, first_key: &ApiKey) -> Result<u64, Error>;

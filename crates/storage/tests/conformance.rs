@@ -18,6 +18,8 @@ mod logs;
 mod records;
 #[path = "conformance/registry.rs"]
 mod registry;
+#[path = "conformance/token_keys.rs"]
+mod token_keys;
 #[path = "conformance/waiting_room.rs"]
 mod waiting_room;
 
@@ -205,6 +207,9 @@ on_both_databases! {
         a_change_wakes_those_who_wait,
         a_row_without_settings_has_their_defaults,
         a_hundred_thousand_triggers_load;
+    token_keys:
+        token_keys_are_made_once_and_replaced,
+        token_keys_are_in_no_table_in_clear;
     waiting_room:
         a_row_comes_when_it_is_due_and_only_once,
         a_claim_that_runs_out_comes_again,

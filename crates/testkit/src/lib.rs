@@ -14,6 +14,7 @@
 
 pub mod waiting;
 
+pub mod name_server;
 pub mod receiver;
 
 pub mod database;
@@ -28,6 +29,7 @@ mod http_client;
 
 pub use database::{TestDatabase, postgres};
 pub use keys::{TestRedis, redis};
+pub use name_server::NameServer;
 pub use ports::free_port;
 pub use receiver::{Answer, Received, Receiver};
 pub use vhost::{QueueState, TestVhost, rabbitmq_vhost};

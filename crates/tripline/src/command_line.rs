@@ -7,6 +7,7 @@
 mod deliveries;
 mod function_flags;
 mod redrive_flags;
+mod rotation;
 mod trigger_flags;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use url::Url;
 pub(crate) use self::deliveries::Deliveries;
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
 pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay};
+pub(crate) use self::rotation::Rotation;
 pub(crate) use self::trigger_flags::{Conditions, Retry};
 
 const AFTER_HELP: &str = "\
@@ -299,6 +301,12 @@ pub(crate) enum Functions {
     Resume { name: String },
     /// Delete a function and its triggers
     Delete { name: String },
+    /// Make new secrets, shown once, while those from before stay valid for a time
+    RotateSecret {
+        name: String,
+        #[command(flatten)]
+        rotation: Rotation,
+    },
     /// Send a signed test call and show request and response; nothing is logged
     Test {
         name: String,
@@ -451,6 +459,12 @@ pub(crate) enum Projects {
     Resume {
         /// The key's own project when it is left out
         name: Option<String>,
+    },
+    /// Make a new secret for the project's X-SC-Token, shown once; it signs after the overlap
+    RotateSecret {
+        name: String,
+        #[command(flatten)]
+        rotation: Rotation,
     },
 }
 

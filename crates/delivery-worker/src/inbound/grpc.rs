@@ -63,18 +63,23 @@ impl Deliveries {
     async fn call(&self, event: &Event, function: &Function) -> TestFunctionResponse {
         let (target, trigger) = test_target(event, function);
         let (target, trigger) = (&target, &trigger);
+        let now = Timestamp::now();
+        let registry = &self.deliverer.registry;
+        let token_keys = registry.read().token_keys_of(function).cloned();
         let call = Call {
             event,
             target,
             function,
             trigger,
             traceparent: None,
-            now: Timestamp::now(),
+            now,
+            token_keys: token_keys.as_deref(),
+            worker: &self.deliverer.worker,
         };
         let (response, request_headers, request_body) = match compose(&call) {
             Ok(request) => {
                 let headers = shown_headers(&request);
-                let body = masked(&request.body, &function.secret);
+                let body = masked(&request.body, function.secret_at(now));
                 (self.deliverer.client.send(request).await, headers, body)
             }
             Err(outcome) => (unsent(outcome), HeaderLines::default(), Bytes::new()),

@@ -3,26 +3,32 @@
 mod answer;
 mod connector;
 mod fault;
+mod grant;
+mod route;
 
-use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use domain::address::EgressPolicy;
 use domain::delivery::{ErrorClass, Outcome};
 use domain::record::HeaderLines;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use self::answer::Answer;
 use self::connector::{GuardedConnector, WatchedConnector, was_dropped_while_kept};
-use super::resolver::Resolver;
+pub use self::grant::Grant;
+use self::grant::Grants;
+pub use self::route::Route;
+use self::route::Routes;
+use super::resolver::{NameServers, Resolver};
 
 /// The head of an answer may take this much memory, and this many fields.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -36,6 +42,7 @@ const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 
 type Connector = WatchedConnector<HttpsConnector<GuardedConnector>>;
 type HttpClient = Client<Connector, Full<Bytes>>;
+type TlsBuilder = ConfigBuilder<ClientConfig, WantsVerifier>;
 
 /// How endpoints are called.
 #[derive(Debug, Clone)]
@@ -50,6 +57,7 @@ pub struct EndpointClientConfig {
     pub idle_timeout: Duration,
     /// Whom to trust for `https`.
     pub trust: TlsTrust,
+    pub name_servers: NameServers,
 }
 
 impl Default for EndpointClientConfig {
@@ -61,6 +69,7 @@ impl Default for EndpointClientConfig {
             idle_per_host_max: 32,
             idle_timeout: Duration::from_secs(30),
             trust: TlsTrust::System,
+            name_servers: NameServers::System,
         }
     }
 }
@@ -97,6 +106,16 @@ pub struct EndpointRequest {
     pub first_byte_timeout: Option<Duration>,
     /// For everything up to the last byte of the answer.
     pub timeout: Duration,
+    /// What this endpoint asks for beyond that; most ask for nothing.
+    pub special: Option<Box<Special>>,
+}
+
+/// What is not the same for every endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Special {
+    pub route: Route,
+    /// A token by this grant goes into the `Authorization` header.
+    pub grant: Option<Grant>,
 }
 
 /// What became of a request.
@@ -116,9 +135,9 @@ pub struct EndpointResponse {
 /// Calls endpoints over kept connections. Clones share them.
 #[derive(Debug, Clone)]
 pub struct EndpointClient {
-    pooled: HttpClient,
-    /// Opens a connection for every request: for what a kept connection swallowed.
-    fresh: HttpClient,
+    usual: Channels,
+    routes: Routes,
+    grants: Grants,
     response_body_bytes_max: usize,
 }
 
@@ -128,31 +147,26 @@ impl EndpointClient {
     /// # Errors
     /// The machine's settings for names or TLS cannot be used.
     pub fn new(config: EndpointClientConfig) -> Result<Self, Error> {
-        let resolver = Resolver::new(config.egress).map_err(Error::Resolver)?;
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(config.trust).map_err(Error::Tls)?)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(GuardedConnector::new(resolver));
-        let connector = WatchedConnector::new(https, config.connect_timeout);
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(config.idle_timeout)
-            .pool_max_idle_per_host(config.idle_per_host_max)
-            .http1_max_buf_size(HEAD_BYTES_MAX)
-            .http1_max_headers(HEAD_FIELDS_MAX)
-            .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-            .http2_initial_stream_window_size(HTTP2_WINDOW_BYTES)
-            .http2_keep_alive_interval(HTTP2_PING_INTERVAL);
-        let pooled = builder.build(connector.clone());
-        let fresh = builder.pool_max_idle_per_host(0).build(connector);
-        let response_body_bytes_max = config.response_body_bytes_max;
+        let resolver =
+            Resolver::new(config.egress, config.name_servers).map_err(Error::Resolver)?;
+        let foundation = Foundation {
+            resolver: Arc::new(resolver),
+            tls: tls_builder().map_err(Error::Tls)?,
+            roots: Arc::new(roots(config.trust).map_err(Error::Tls)?),
+            connect_timeout: config.connect_timeout,
+            idle_per_host_max: config.idle_per_host_max,
+            idle_timeout: config.idle_timeout,
+        };
+        let tls = foundation
+            .tls
+            .clone()
+            .with_root_certificates(Arc::clone(&foundation.roots))
+            .with_no_client_auth();
         Ok(Self {
-            pooled,
-            fresh,
-            response_body_bytes_max,
+            usual: foundation.channels(tls, None),
+            routes: Routes::new(foundation),
+            grants: Grants::default(),
+            response_body_bytes_max: config.response_body_bytes_max,
         })
     }
 
@@ -174,20 +188,6 @@ impl EndpointClient {
         answer.into_response(outcome, started.elapsed())
     }
 
-    /// Sends the request and waits for the answer's head.
-    async fn head(&self, request: &EndpointRequest) -> Result<Response<Incoming>, Outcome> {
-        let sent = self.pooled.request(http_request(request)).await;
-        let response = match sent {
-            // Servers close kept connections when they please; a request that meets this has
-            // most likely not been seen, and says nothing about the endpoint.
-            Err(error) if was_dropped_while_kept(&error) => {
-                self.fresh.request(http_request(request)).await
-            }
-            sent => sent,
-        };
-        response.map_err(|error| fault::outcome_of_send(&error))
-    }
-
     async fn exchange(
         &self,
         request: &EndpointRequest,
@@ -199,10 +199,58 @@ impl EndpointClient {
                 message: "the URL is not an absolute http or https URL".to_owned(),
             });
         }
-        let (head, body) = until_first_byte(request, self.head(request))
+        match &request.special {
+            None => self.call(&self.usual, request, None, answer).await,
+            Some(special) => Box::pin(self.exchange_specially(request, special, answer)).await,
+        }
+    }
+
+    async fn exchange_specially(
+        &self,
+        request: &EndpointRequest,
+        special: &Special,
+        answer: &mut Answer,
+    ) -> Result<u16, Outcome> {
+        let channels = if special.route.is_usual() {
+            self.usual.clone()
+        } else {
+            self.routes
+                .channels(&special.route)
+                .map_err(|error| Outcome::Impossible {
+                    class: ErrorClass::Tls,
+                    message: error.to_string(),
+                })?
+        };
+        let Some(grant) = &special.grant else {
+            return self.call(&channels, request, None, answer).await;
+        };
+        // Token servers are called in the usual way: a function's own authorities and proxy are
+        // for its endpoint.
+        let token = self.grants.authorization(&self.usual, grant, None).await?;
+        let status = self.call(&channels, request, Some(&token), answer).await?;
+        if status != 401 {
+            return Ok(status);
+        }
+        // It may have been taken back before its time. A new one gets one chance.
+        let token = self
+            .grants
+            .authorization(&self.usual, grant, Some(&token))
+            .await?;
+        *answer = Answer::default();
+        self.call(&channels, request, Some(&token), answer).await
+    }
+
+    async fn call(
+        &self,
+        channels: &Channels,
+        request: &EndpointRequest,
+        authorization: Option<&HeaderValue>,
+        answer: &mut Answer,
+    ) -> Result<u16, Outcome> {
+        let build = || http_request(request, authorization);
+        let (head, body) = until_first_byte(request, channels.request(build))
             .await?
             .into_parts();
-        connector::mark_kept(&head.extensions);
         answer.take_head(&head);
         answer
             .read_body(body, self.response_body_bytes_max)
@@ -229,15 +277,84 @@ async fn until_first_byte<T>(
     })
 }
 
+/// What all connections have in common, whatever the way: the one resolver and its guard.
+#[derive(Debug, Clone)]
+struct Foundation {
+    resolver: Arc<Resolver>,
+    tls: TlsBuilder,
+    roots: Arc<RootCertStore>,
+    connect_timeout: Duration,
+    idle_per_host_max: usize,
+    idle_timeout: Duration,
+}
+
+impl Foundation {
+    fn channels(&self, tls: ClientConfig, proxy: Option<Uri>) -> Channels {
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(GuardedConnector::new(Arc::clone(&self.resolver), proxy));
+        let connector = WatchedConnector::new(https, self.connect_timeout);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(self.idle_timeout)
+            .pool_max_idle_per_host(self.idle_per_host_max)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .http1_max_headers(HEAD_FIELDS_MAX)
+            .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+            .http2_initial_stream_window_size(HTTP2_WINDOW_BYTES)
+            .http2_keep_alive_interval(HTTP2_PING_INTERVAL);
+        let pooled = builder.build(connector.clone());
+        let fresh = builder.pool_max_idle_per_host(0).build(connector);
+        Channels { pooled, fresh }
+    }
+}
+
+/// Connections that were opened in one way.
+#[derive(Debug, Clone)]
+struct Channels {
+    pooled: HttpClient,
+    /// Opens a connection for every request: for what a kept connection swallowed.
+    fresh: HttpClient,
+}
+
+impl Channels {
+    /// Sends what `build` makes, a second time where a kept connection was closed meanwhile.
+    async fn request(
+        &self,
+        build: impl Fn() -> Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Outcome> {
+        let sent = self.pooled.request(build()).await;
+        let response = match sent {
+            // Servers close kept connections when they please; a request that meets this has
+            // most likely not been seen, and says nothing about the endpoint.
+            Err(error) if was_dropped_while_kept(&error) => self.fresh.request(build()).await,
+            sent => sent,
+        };
+        let response = response.map_err(|error| fault::outcome_of_send(&error))?;
+        connector::mark_kept(response.extensions());
+        Ok(response)
+    }
+}
+
 fn is_callable(uri: &Uri) -> bool {
     matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
 }
 
 /// Built anew for a second try: names and values are shared, not copied.
-fn http_request(request: &EndpointRequest) -> Request<Full<Bytes>> {
-    let mut headers = HeaderMap::with_capacity(request.headers.len() + 2);
+fn http_request(
+    request: &EndpointRequest,
+    authorization: Option<&HeaderValue>,
+) -> Request<Full<Bytes>> {
+    let mut headers = HeaderMap::with_capacity(request.headers.len() + 3);
     for (name, value) in &request.headers {
         headers.append(name, value.clone());
+    }
+    if let Some(authorization) = authorization {
+        headers.insert(header::AUTHORIZATION, authorization.clone());
     }
     let mut built = Request::new(Full::new(request.body.clone()));
     *built.method_mut() = Method::POST;
@@ -246,31 +363,35 @@ fn http_request(request: &EndpointRequest) -> Request<Full<Bytes>> {
     built
 }
 
-fn tls_config(trust: TlsTrust) -> Result<ClientConfig, rustls::Error> {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let builder = || {
-        ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()
-    };
-    let with_roots = match trust {
-        TlsTrust::System => match builder()?.with_native_roots() {
-            Ok(with_roots) => with_roots,
-            Err(error) => {
-                warn_of_missing_roots(&error);
-                builder()?.with_root_certificates(RootCertStore::empty())
-            }
-        },
+/// TLS 1.2 and 1.3, and every certificate verified: there is no way to ask for less.
+fn tls_builder() -> Result<TlsBuilder, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+}
+
+fn roots(trust: TlsTrust) -> Result<RootCertStore, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    match trust {
         TlsTrust::Only(certificates) => {
-            let mut roots = RootCertStore::empty();
             for certificate in certificates {
                 roots.add(certificate)?;
             }
-            builder()?.with_root_certificates(roots)
         }
-    };
-    Ok(with_roots.with_no_client_auth())
+        TlsTrust::System => {
+            let loaded = rustls_native_certs::load_native_certs();
+            let (_valid, _ignored) = roots.add_parsable_certificates(loaded.certs);
+            if roots.is_empty() {
+                warn_of_missing_roots(&loaded.errors);
+            }
+        }
+    }
+    Ok(roots)
 }
 
 /// Not a reason to stop: endpoints by plain http can still be called.
-fn warn_of_missing_roots(error: &io::Error) {
-    tracing::warn!(%error, "no certificate authorities found: no https endpoint will be trusted");
+fn warn_of_missing_roots(errors: &[rustls_native_certs::Error]) {
+    tracing::warn!(
+        ?errors,
+        "no certificate authorities found: no https endpoint will be trusted"
+    );
 }

@@ -1,11 +1,14 @@
 //! From a host's name to the addresses that may be dialled, every one of them checked.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use domain::address::{EgressPolicy, EgressRefusal, HostTrust};
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+    ResolverOpts,
+};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::system_conf::read_system_conf;
@@ -27,6 +30,16 @@ pub enum ResolveError {
     LookupFailed,
 }
 
+/// Who is asked for names.
+#[derive(Debug, Clone, Default)]
+pub enum NameServers {
+    /// Those of the machine's own settings.
+    #[default]
+    System,
+    /// These and no others.
+    Only(Vec<SocketAddr>),
+}
+
 /// Resolves the hosts of endpoints, by the machine's name servers and hosts file but without its
 /// search domains: a public URL must not turn into a name of the cluster.
 #[derive(Debug, Clone)]
@@ -38,12 +51,16 @@ pub struct Resolver {
 impl Resolver {
     /// # Errors
     /// The name servers' settings contradict themselves.
-    pub fn new(egress: EgressPolicy) -> Result<Self, NetError> {
+    pub fn new(egress: EgressPolicy, name_servers: NameServers) -> Result<Self, NetError> {
         let (config, mut options) = read_system_conf().unwrap_or_else(|error| {
             tracing::warn!(%error, "no usable name server settings: only literal addresses and the hosts file are resolved");
             (ResolverConfig::default(), ResolverOpts::default())
         });
-        let (_domain, _search, name_servers) = config.into_parts();
+        let (_domain, _search, of_the_machine) = config.into_parts();
+        let name_servers = match name_servers {
+            NameServers::System => of_the_machine,
+            NameServers::Only(addresses) => addresses.into_iter().map(name_server).collect(),
+        };
         options.use_hosts_file = ResolveHosts::Always;
         // Both families at once: a name is refused if any of its addresses is.
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
@@ -113,6 +130,14 @@ impl Resolver {
     }
 }
 
+fn name_server(address: SocketAddr) -> NameServerConfig {
+    let mut udp = ConnectionConfig::udp();
+    udp.port = address.port();
+    let mut tcp = ConnectionConfig::tcp();
+    tcp.port = address.port();
+    NameServerConfig::new(address.ip(), true, vec![udp, tcp])
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -134,13 +159,17 @@ mod tests {
                    10.0.0.1 orders.shop.svc\n"[..],
             )
             .unwrap();
-        let mut resolver = Resolver::new(EgressPolicy::parse(entries, false).unwrap()).unwrap();
+        let mut resolver = Resolver::new(
+            EgressPolicy::parse(entries, false).unwrap(),
+            NameServers::System,
+        )
+        .unwrap();
         resolver.lookup.set_hosts(Arc::new(hosts));
         resolver
     }
 
     #[tokio::test]
-    async fn one_inside_address_among_public_ones_refuses_the_name() {
+    async fn r1_one_inside_address_among_public_ones_refuses_the_name() {
         let resolver = resolver(&[]);
         let public = resolver.resolve("public.example", 80).await.unwrap();
         assert_eq!(public, ["8.8.8.8".parse::<IpAddr>().unwrap()]);

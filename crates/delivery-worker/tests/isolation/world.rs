@@ -111,7 +111,7 @@ impl World {
             subject: None,
             prefix: None,
             suffix: None,
-            options: std::collections::BTreeMap::new(),
+            options: BTreeMap::new(),
             filter: None,
             format: None,
             template: None,

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_public_internet_is_public() {
+    fn r2_the_public_internet_is_public() {
         for address in [
             "1.1.1.1",
             "8.8.8.8",
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_special_purpose_is_not_public() {
+    fn r2_what_has_a_special_purpose_is_not_public() {
         for address in [
             "0.0.0.0",
             "0.255.255.255",
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_wrapped_in_another_is_judged_by_what_is_inside() {
+    fn r2_an_address_wrapped_in_another_is_judged_by_what_is_inside() {
         for address in [
             "::ffff:127.0.0.1",
             "::ffff:a9fe:a9fe",

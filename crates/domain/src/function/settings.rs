@@ -118,7 +118,9 @@ pub struct Credentials {
     pub authorization: Authorization,
     /// Client certificate chain and key, PEM.
     pub client_certificate: Option<ClientCertificate>,
-    /// Signing secrets beside the function's own while it is being rotated: each signs too.
+    /// Key of the ed25519 signature, `whsk_…`; empty for functions from before there were any.
+    pub signing_key: String,
+    /// Secrets beside the function's own while they are being rotated: each signs too.
     pub rotating: Vec<RotatingSecret>,
 }
 
@@ -162,11 +164,15 @@ pub struct ClientCertificate {
     pub key_pem: String,
 }
 
-/// A signing secret of before or after. Secret.
+/// A function's secrets from before a rotation. Secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RotatingSecret {
+    /// Sent as `_secret` as long as it is valid.
+    pub secret: String,
     pub signing_secret: String,
-    /// It signs no more from then on.
+    /// Empty where there was none.
+    pub signing_key: String,
+    /// They are not used from then on.
     pub expires_at: Timestamp,
 }
 

@@ -5,7 +5,7 @@ use domain::function::Function;
 use domain::name::{FunctionName, ProjectName, TriggerName};
 use domain::trigger::Trigger;
 use futures::stream::BoxStream;
-use protocol::fault::Fault;
+use protocol::fault::{Fault, FaultKind};
 use protocol::functions::v1 as wire;
 use protocol::functions::v1::function_service_server::FunctionService;
 use storage::waiting_room::Owner;
@@ -17,6 +17,7 @@ use super::watch_functions::FunctionWatch;
 use super::{Desk, now, paging};
 use crate::define;
 use crate::error::of_storage;
+use crate::make_secrets::make_function_secrets;
 
 /// Serves functions.
 #[derive(Debug, Clone)]
@@ -118,6 +119,44 @@ impl FunctionService for Functions {
         Ok(Response::new(wire::DeleteFunctionResponse {}))
     }
 
+    async fn rotate_secret(
+        &self,
+        request: Request<wire::RotateSecretRequest>,
+    ) -> Result<Response<wire::RotateSecretResponse>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Manage)?;
+        let request = request.into_inner();
+        let name = define::function_name("name", &request.name)?;
+        let overlap = define::overlap(request.overlap.as_ref())?;
+        let mut function = self.existing(&project, &name).await?;
+        let fresh = make_function_secrets()?;
+        function
+            .rotate(fresh.clone(), overlap, now())
+            .map_err(|open| Fault::new(FaultKind::Conflict, open.to_string()))?;
+        self.store_change(&mut function).await?;
+        info!(%project, function = %name, revision = function.revision, "secrets are rotated");
+        Ok(Response::new(wire::RotateSecretResponse {
+            function: Some((&function).into()),
+            secret: fresh.secret,
+            signing_secret: fresh.signing_secret,
+        }))
+    }
+
+    async fn promote_secret(
+        &self,
+        request: Request<wire::PromoteSecretRequest>,
+    ) -> Result<Response<wire::Function>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Manage)?;
+        let name = define::function_name("name", &request.get_ref().name)?;
+        let mut function = self.existing(&project, &name).await?;
+        if !function.promote(now()) {
+            let message = "its secrets are not being rotated";
+            return Err(Fault::new(FaultKind::Conflict, message).into());
+        }
+        self.store_change(&mut function).await?;
+        info!(%project, function = %name, revision = function.revision, "new secrets are promoted");
+        Ok(Response::new((&function).into()))
+    }
+
     type WatchFunctionsStream = BoxStream<'static, Result<wire::WatchFunctionsResponse, Status>>;
 
     async fn watch_functions(
@@ -161,6 +200,15 @@ impl Functions {
             }
             Err(error) => Err(of_storage(error)),
         }
+    }
+
+    /// Stores a function whose secrets changed, and waits until this replica knows it.
+    async fn store_change(&self, function: &mut Function) -> Result<(), Fault> {
+        function.updated_at = now();
+        let store = self.desk.index.store();
+        function.revision = store.update_function(function).await.map_err(of_storage)?;
+        self.desk.catch_up(function.revision).await;
+        Ok(())
     }
 
     /// Triggers that will be deleted with the function but may have called another one before:

@@ -3,16 +3,19 @@
 use domain::access::Scope;
 use domain::name::ProjectName;
 use domain::registry::Project;
-use protocol::fault::Fault;
+use domain::token::TokenKeys;
+use protocol::fault::{Fault, FaultKind};
 use protocol::projects::v1 as wire;
 use protocol::projects::v1::project_service_server::ProjectService;
+use protocol::to_timestamp;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
 use super::{Desk, now};
 use crate::error::{of_name, of_storage};
-use crate::make_secrets::make_key;
+use crate::make_secrets::{make_key, make_token_key};
+use crate::{define, token_keys};
 
 /// Serves projects.
 #[derive(Debug, Clone)]
@@ -46,11 +49,17 @@ impl ProjectService for Projects {
             .create_project(&project, &key.stored)
             .await
             .map_err(of_storage)?;
-        self.desk.catch_up(revision).await;
         info!(project = %project.name, revision, "project created");
+        // Should this fail, one is made soon; it is shown when it is rotated.
+        let keys = token_keys::create(store, Some(&project.name), created_at).await;
+        let keys = keys.ok().flatten();
+        let revision = keys.as_ref().map_or(revision, |keys| keys.revision);
+        self.desk.catch_up(revision).await;
+        let secret = keys.and_then(|keys| keys.keys.into_iter().next());
         Ok(Response::new(wire::CreateProjectResponse {
             project: Some((&project).into()),
             key: key.text,
+            secret: secret.map(|key| key.secret).unwrap_or_default(),
         }))
     }
 
@@ -91,6 +100,42 @@ impl ProjectService for Projects {
         let name = self.named(request.metadata(), &request.get_ref().name)?;
         self.pause(name, false).await
     }
+
+    async fn rotate_project_secret(
+        &self,
+        request: Request<wire::RotateProjectSecretRequest>,
+    ) -> Result<Response<wire::RotateProjectSecretResponse>, Status> {
+        let project = self.managed(request.metadata(), &request.get_ref().name)?;
+        let overlap = define::overlap(request.get_ref().overlap.as_ref())?;
+        let mut keys = self.token_keys(&project).await?;
+        let now = now();
+        let signs_from = now.saturating_add(overlap).unwrap_or(now);
+        let fresh = make_token_key(Some(&project), signs_from)?;
+        keys.rotate(fresh.clone(), now)
+            .map_err(|waiting| Fault::new(FaultKind::Conflict, waiting.to_string()))?;
+        self.store_token_keys(&keys).await?;
+        info!(%project, kid = fresh.kid, "the project's secret is rotated");
+        Ok(Response::new(wire::RotateProjectSecretResponse {
+            secret: fresh.secret,
+            kid: fresh.kid,
+            signs_from: Some(to_timestamp(fresh.signs_from)),
+        }))
+    }
+
+    async fn promote_project_secret(
+        &self,
+        request: Request<wire::PromoteProjectSecretRequest>,
+    ) -> Result<Response<wire::PromoteProjectSecretResponse>, Status> {
+        let project = self.managed(request.metadata(), &request.get_ref().name)?;
+        let mut keys = self.token_keys(&project).await?;
+        if !keys.promote(now()) {
+            let message = "no secret of the project is waiting to be promoted";
+            return Err(Fault::new(FaultKind::Conflict, message).into());
+        }
+        self.store_token_keys(&keys).await?;
+        info!(%project, "the project's new secret is promoted");
+        Ok(Response::new(wire::PromoteProjectSecretResponse {}))
+    }
 }
 
 impl Projects {
@@ -125,5 +170,39 @@ impl Projects {
         self.desk.catch_up(project.revision).await;
         info!(project = %name, is_paused, revision = project.revision, "project paused or resumed");
         Ok(Response::new((&project).into()))
+    }
+
+    /// The project of that name, for its own managers and for operators.
+    fn managed(&self, metadata: &MetadataMap, text: &str) -> Result<ProjectName, Fault> {
+        if text.is_empty() {
+            return Err(Fault::missing("name", "the name of a project"));
+        }
+        let name: ProjectName = text.parse().map_err(|error| of_name("name", error))?;
+        let gate = &self.desk.gate;
+        let is_allowed =
+            gate.operator(metadata).is_ok() || gate.project(metadata, Scope::Manage)? == name;
+        if is_allowed && gate.view.read().has_project(&name) {
+            Ok(name)
+        } else {
+            // A foreign project looks as if it did not exist.
+            Err(Fault::not_found("project", name))
+        }
+    }
+
+    /// As they are stored, not as this replica knows them.
+    async fn token_keys(&self, project: &ProjectName) -> Result<TokenKeys, Fault> {
+        let store = self.desk.index.store();
+        let all = store.token_keys().await.map_err(of_storage)?;
+        let own = all
+            .into_iter()
+            .find(|keys| keys.project.as_ref() == Some(project));
+        own.ok_or_else(|| Fault::unavailable("the project's first secret is being made; try again"))
+    }
+
+    async fn store_token_keys(&self, keys: &TokenKeys) -> Result<(), Fault> {
+        let store = self.desk.index.store();
+        let revision = store.update_token_keys(keys).await.map_err(of_storage)?;
+        self.desk.catch_up(revision).await;
+        Ok(())
     }
 }

@@ -180,7 +180,8 @@ impl RegistryWatch {
             | Change::Function(_)
             | Change::FunctionDeleted { .. }
             | Change::Trigger(_)
-            | Change::TriggerDeleted { .. } => change,
+            | Change::TriggerDeleted { .. }
+            | Change::TokenKeys(_) => change,
         });
         let items = items.map(|change| Item::Change(Box::new(change))).collect();
         self.outgoing = Outgoing {
@@ -207,6 +208,13 @@ impl RegistryWatch {
         }
         if self.wanted.functions {
             let without_secrets = self.wanted.without_secrets;
+            if !without_secrets {
+                items.extend(
+                    registry.all_token_keys().map(|keys| {
+                        Item::Change(Box::new(Change::TokenKeys(keys.as_ref().clone())))
+                    }),
+                );
+            }
             items.extend(registry.functions().map(|function| {
                 Item::Function(if without_secrets {
                     Arc::new(function.without_secrets())
@@ -237,6 +245,7 @@ impl RegistryWatch {
             | Change::FunctionDeleted { .. }
             | Change::Trigger(_)
             | Change::TriggerDeleted { .. } => self.wanted.functions,
+            Change::TokenKeys(_) => self.wanted.functions && !self.wanted.without_secrets,
         }
     }
 }
@@ -289,14 +298,24 @@ impl Item {
                 Change::Key(key) => 256 + key.note.len(),
                 Change::Project(_)
                 | Change::FunctionDeleted { .. }
-                | Change::TriggerDeleted { .. } => 256,
+                | Change::TriggerDeleted { .. }
+                | Change::TokenKeys(_) => 256,
             },
         }
     }
 }
 
 fn bytes_of_function(function: &Function) -> usize {
+    let certificate = function.credentials.client_certificate.as_ref();
     512 + function.url.as_str().len()
+        + function
+            .settings
+            .authorities
+            .as_ref()
+            .map_or(0, String::len)
+        + certificate.map_or(0, |certificate| {
+            certificate.chain_pem.len() + certificate.key_pem.len()
+        })
 }
 
 fn bytes_of_trigger(trigger: &Trigger) -> usize {

@@ -151,7 +151,8 @@ impl FunctionWatch {
             | Change::Function(_)
             | Change::FunctionDeleted { .. }
             | Change::Trigger(_)
-            | Change::TriggerDeleted { .. } => {}
+            | Change::TriggerDeleted { .. }
+            | Change::TokenKeys(_) => {}
         }
     }
 

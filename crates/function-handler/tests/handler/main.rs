@@ -13,6 +13,7 @@ mod support;
 mod access;
 mod describing;
 mod following;
+mod secrets;
 
 mod loops;
 mod matching;

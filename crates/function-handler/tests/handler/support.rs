@@ -325,6 +325,7 @@ impl Publisher for RefusingPublisher {
 pub(crate) struct Handler {
     pub(crate) view: RegistryView,
     routes: Routes,
+    http: axum::Router,
     key: String,
     tasks: Tasks,
 }
@@ -365,6 +366,7 @@ impl Handler {
         Self {
             view,
             routes,
+            http: service.http(),
             key: world.key.clone(),
             tasks,
         }
@@ -378,6 +380,10 @@ impl Handler {
     pub(crate) async fn kill(self) {
         let now = std::future::ready(());
         lifecycle::run_until_stopped(self.tasks, now, Duration::ZERO).await;
+    }
+
+    pub(crate) fn http(&self) -> axum::Router {
+        self.http.clone()
     }
 
     pub(crate) fn functions(&self) -> FunctionServiceClient<Routes> {

@@ -578,6 +578,8 @@ macro_rules! implement_registry_store {
             .fetch_all(&mut *connection)
             .await?;
             changes.reserve(keys.len() + functions.len() + triggers.len());
+            let signing = token_keys_after(connection, cipher, revision).await?;
+            changes.extend(signing.into_iter().map(Change::TokenKeys));
             for row in keys {
                 changes.push(Change::Key(rows::key(row)?));
             }

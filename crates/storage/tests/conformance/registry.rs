@@ -101,7 +101,10 @@ fn credentials() -> Credentials {
             chain_pem: "the-chain".to_owned(),
             key_pem: "the-private-key".to_owned(),
         }),
+        signing_key: "whsk_the-signing-key".to_owned(),
         rotating: vec![RotatingSecret {
+            secret: "the-secret-from-before".to_owned(),
+            signing_key: "whsk_the-signing-key-from-before".to_owned(),
             signing_secret: "whsec_the-next".to_owned(),
             expires_at: at(99),
         }],

@@ -1,5 +1,6 @@
 //! `tripline functions`: what is called, and where.
 
+mod rotate;
 mod settings;
 
 use protocol::delivery::v1::{Header, TestFunctionRequest, TestFunctionResponse};
@@ -20,6 +21,9 @@ struct ShownFunction {
     url: String,
     format: String,
     settings: ShownSettings,
+    verification_key: String,
+    /// Until then the secrets from before are valid too.
+    rotating_until: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -30,6 +34,11 @@ impl From<functions::Function> for ShownFunction {
             created_at: show_time(function.created_at.as_ref()),
             updated_at: show_time(function.updated_at.as_ref()),
             settings: ShownSettings::of(function.settings, function.credentials),
+            verification_key: function.verification_key,
+            rotating_until: function
+                .rotating_until
+                .as_ref()
+                .map(|until| show_time(Some(until))),
             name: function.name,
             url: function.url,
             format: function.format,
@@ -62,6 +71,10 @@ impl ShownFunction {
             ("format", self.format.clone()),
         ];
         fields.extend(self.settings.fields());
+        fields.push(("verification_key", self.verification_key.clone()));
+        if let Some(until) = &self.rotating_until {
+            fields.push(("rotating until", until.clone()));
+        }
         fields.push(("created", self.created_at.clone()));
         fields.push(("updated", self.updated_at.clone()));
         fields
@@ -133,6 +146,9 @@ pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(
                 &Deleted { deleted: &name },
                 &[("deleted", name.clone())],
             )
+        }
+        Functions::RotateSecret { name, rotation } => {
+            rotate::run(name, &rotation, connection).await
         }
         Functions::Test {
             name,

@@ -58,6 +58,22 @@ struct CreatedProject {
     #[serde(flatten)]
     project: ShownProject,
     key: String,
+    secret: String,
+}
+
+/// A project's new secret, which is shown once.
+#[derive(Debug, Serialize)]
+struct RotatedProject {
+    project: String,
+    kid: String,
+    secret: String,
+    signs_from: String,
+}
+
+/// That a project's new secret is in use.
+#[derive(Debug, Serialize)]
+struct PromotedProject<'a> {
+    promoted: &'a str,
 }
 
 pub(crate) async fn run(command: Projects, connection: &Connection) -> Result<(), Failure> {
@@ -70,14 +86,19 @@ pub(crate) async fn run(command: Projects, connection: &Connection) -> Result<()
             let created = CreatedProject {
                 project,
                 key: answer.key,
+                secret: answer.secret,
             };
             let fields = [
                 ("project", created.project.name.clone()),
                 ("key", created.key.clone()),
+                ("secret", created.secret.clone()),
             ];
             output::one(connection.output, &created, &fields)?;
             if connection.output == Output::Table {
-                output::line("Keep the key now: it is shown once.")?;
+                output::line(
+                    "Keep both now: they are shown once. The secret checks the X-SC-Token of \
+                     functions that ask for one.",
+                )?;
             }
             Ok(())
         }
@@ -100,6 +121,36 @@ pub(crate) async fn run(command: Projects, connection: &Connection) -> Result<()
                 .into_inner();
             let shown: Vec<ShownProject> = answer.projects.into_iter().map(Into::into).collect();
             output::rows(connection.output, &shown)
+        }
+        Projects::RotateSecret { name, rotation } if rotation.promote => {
+            let request = projects::PromoteProjectSecretRequest { name: name.clone() };
+            client.promote_project_secret(request).await?;
+            let promoted = PromotedProject { promoted: &name };
+            output::one(connection.output, &promoted, &[("promoted", name.clone())])
+        }
+        Projects::RotateSecret { name, rotation } => {
+            let request = projects::RotateProjectSecretRequest {
+                name: name.clone(),
+                overlap: Some(protocol::to_duration(rotation.overlap)),
+            };
+            let answer = client.rotate_project_secret(request).await?.into_inner();
+            let rotated = RotatedProject {
+                project: name,
+                kid: answer.kid,
+                secret: answer.secret,
+                signs_from: show_time(answer.signs_from.as_ref()),
+            };
+            let fields = [
+                ("project", rotated.project.clone()),
+                ("kid", rotated.kid.clone()),
+                ("secret", rotated.secret.clone()),
+                ("signs from", rotated.signs_from.clone()),
+            ];
+            output::one(connection.output, &rotated, &fields)?;
+            if connection.output == Output::Table {
+                output::line("Keep the secret now: it is shown once.")?;
+            }
+            Ok(())
         }
     }
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use domain::delivery::Outcome;
 use domain::record::HeaderLines;
+use http::header::SET_COOKIE;
 use http::response::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
 use super::EndpointResponse;
+use crate::outbound::MASKED;
 
 /// As much of the headers is kept for the log.
 const HEADERS_BYTES_MAX: usize = 8 * 1024;
@@ -32,8 +34,12 @@ impl Answer {
             if bytes > HEADERS_BYTES_MAX {
                 break;
             }
-            self.headers
-                .push(name.as_str(), &String::from_utf8_lossy(value.as_bytes()));
+            // What the endpoint would recognise us by is nobody else's business.
+            let text = match *name {
+                SET_COOKIE => MASKED.into(),
+                _ => String::from_utf8_lossy(value.as_bytes()),
+            };
+            self.headers.push(name.as_str(), &text);
         }
     }
 
@@ -61,6 +67,13 @@ impl Answer {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn body(&self) -> &[u8] {
+        match &self.body {
+            KeptBody::Whole(bytes) => bytes,
+            KeptBody::Joined(bytes) => bytes,
+        }
     }
 
     pub(super) fn into_response(self, outcome: Outcome, duration: Duration) -> EndpointResponse {

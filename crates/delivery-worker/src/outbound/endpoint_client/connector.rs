@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,13 +13,14 @@ use futures::future::{BoxFuture, FutureExt};
 use http::{Extensions, Uri};
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use crate::outbound::resolver::Resolver;
+use crate::outbound::resolver::{ResolveError, Resolver};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -44,17 +45,31 @@ pub(super) async fn within<T>(
 #[error("no connection within {0:?}")]
 pub(super) struct ConnectTimeout(Duration);
 
+/// The proxy did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy opened no connection to the endpoint")]
+pub(super) struct NoTunnel(#[source] BoxError);
+
+/// The endpoint goes on and on, before its answer or after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer is longer than {ANSWER_BYTES_MAX} bytes")]
+pub(super) struct AnswerTooLong;
+
+/// An HTTP/1 answer, with all that may come before it and after it, is never longer. A body that is
+/// kept whole needs up to six times its size, if it comes in chunks of one byte.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
 /// Resolves and checks a host, then dials exactly the addresses that were checked.
 #[derive(Debug, Clone)]
 pub(super) struct GuardedConnector {
     resolver: Arc<Resolver>,
+    /// Asked to open the connection instead, to an address that was checked.
+    proxy: Option<Uri>,
 }
 
 impl GuardedConnector {
-    pub(super) fn new(resolver: Resolver) -> Self {
-        Self {
-            resolver: Arc::new(resolver),
-        }
+    pub(super) const fn new(resolver: Arc<Resolver>, proxy: Option<Uri>) -> Self {
+        Self { resolver, proxy }
     }
 }
 
@@ -69,18 +84,44 @@ impl Service<Uri> for GuardedConnector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let resolver = Arc::clone(&self.resolver);
+        let proxy = self.proxy.clone();
         async move {
-            let is_https = uri.scheme_str() == Some("https");
-            let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
-            let host = uri.host().unwrap_or_default();
-            let addresses = resolver.resolve(host, port).await?;
-            let mut dialler = HttpConnector::new_with_resolver(Vetted(addresses.into()));
-            dialler.enforce_http(false);
-            dialler.set_nodelay(true);
-            Ok(dialler.call(uri).await?)
+            let addresses = vetted(&resolver, &uri).await?;
+            let Some(proxy) = proxy else {
+                return Ok(dialler(addresses).call(uri).await?);
+            };
+            // The proxy is told the address, not the name: it could resolve it to another one.
+            let target = addresses
+                .iter()
+                .find(|address| address.is_ipv4())
+                .or_else(|| addresses.first())
+                .map(|address| SocketAddr::new(*address, port(&uri)))
+                .ok_or(ResolveError::NoAddress)?;
+            let target = Uri::try_from(format!("http://{target}"))?;
+            let to_proxy = dialler(vetted(&resolver, &proxy).await?);
+            let tunnel = Tunnel::new(proxy, to_proxy).call(target);
+            Ok(tunnel.await.map_err(|error| NoTunnel(error.into()))?)
         }
         .boxed()
     }
+}
+
+async fn vetted(resolver: &Resolver, uri: &Uri) -> Result<Vec<IpAddr>, ResolveError> {
+    resolver
+        .resolve(uri.host().unwrap_or_default(), port(uri))
+        .await
+}
+
+fn port(uri: &Uri) -> u16 {
+    let is_https = uri.scheme_str() == Some("https");
+    uri.port_u16().unwrap_or(if is_https { 443 } else { 80 })
+}
+
+fn dialler(addresses: Vec<IpAddr>) -> HttpConnector<Vetted> {
+    let mut dialler = HttpConnector::new_with_resolver(Vetted(addresses.into()));
+    dialler.enforce_http(false);
+    dialler.set_nodelay(true);
+    dialler
 }
 
 /// Answers every question with the addresses that were checked: nothing is looked up twice.
@@ -163,6 +204,8 @@ struct Usage {
     is_kept: AtomicBool,
     /// Bytes were written and none have come back since.
     awaits_answer: AtomicBool,
+    /// What came over it since bytes were last written.
+    bytes_read: AtomicUsize,
 }
 
 impl Usage {
@@ -171,7 +214,23 @@ impl Usage {
             is_http2,
             is_kept: AtomicBool::new(false),
             awaits_answer: AtomicBool::new(false),
+            bytes_read: AtomicUsize::new(0),
         }
+    }
+
+    fn wrote(&self) {
+        self.awaits_answer.store(true, Ordering::Relaxed);
+        self.bytes_read.store(0, Ordering::Relaxed);
+    }
+
+    fn read(&self, bytes: usize) -> io::Result<()> {
+        self.awaits_answer.store(false, Ordering::Relaxed);
+        let before = self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        // HTTP/2 has windows, and its own limits of what is no body.
+        if !self.is_http2 && before.saturating_add(bytes) > ANSWER_BYTES_MAX {
+            return Err(io::Error::other(AnswerTooLong));
+        }
+        Ok(())
     }
 }
 
@@ -221,8 +280,9 @@ impl<S: Read + Unpin> AsyncRead for WatchedStream<S> {
     ) -> Poll<io::Result<()>> {
         let filled_before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > filled_before {
-            self.usage.awaits_answer.store(false, Ordering::Relaxed);
+        let bytes = buffer.filled().len() - filled_before;
+        if bytes > 0 {
+            self.usage.read(bytes)?;
         }
         read
     }
@@ -234,7 +294,7 @@ impl<S: Write + Unpin> AsyncWrite for WatchedStream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.usage.awaits_answer.store(true, Ordering::Relaxed);
+        self.usage.wrote();
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -255,7 +315,7 @@ impl<S: Write + Unpin> AsyncWrite for WatchedStream<S> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.usage.awaits_answer.store(true, Ordering::Relaxed);
+        self.usage.wrote();
         Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
     }
 }

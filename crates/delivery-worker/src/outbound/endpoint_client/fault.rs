@@ -7,7 +7,7 @@ use domain::address::EgressRefusal;
 use domain::delivery::{ErrorClass, Outcome};
 use rustls::CertificateError;
 
-use super::connector::ConnectTimeout;
+use super::connector::{AnswerTooLong, ConnectTimeout, NoTunnel};
 use crate::outbound::resolver::ResolveError;
 
 /// The outcome of a request that no answer came back for.
@@ -23,6 +23,12 @@ pub(super) fn outcome_of_send(error: &hyper_util::client::legacy::Error) -> Outc
     }
     if let Some(timeout) = find::<ConnectTimeout>(error) {
         return unreachable(ErrorClass::Timeout, timeout.to_string());
+    }
+    if let Some(no_tunnel) = find::<NoTunnel>(error) {
+        return unreachable(ErrorClass::Connect, no_tunnel.to_string());
+    }
+    if let Some(too_long) = find::<AnswerTooLong>(error) {
+        return unreachable(ErrorClass::Protocol, too_long.to_string());
     }
     if let Some(tls) = find::<rustls::Error>(error) {
         return unreachable(ErrorClass::Tls, tls_message(tls));
@@ -42,6 +48,9 @@ pub(super) fn outcome_of_send(error: &hyper_util::client::legacy::Error) -> Outc
 /// The outcome of a request whose answer broke off after its head.
 pub(super) fn outcome_of_body(error: &hyper::Error) -> Outcome {
     tracing::debug!(error = error as &dyn StdError, "answer broke off");
+    if let Some(too_long) = find::<AnswerTooLong>(error) {
+        return unreachable(ErrorClass::Protocol, too_long.to_string());
+    }
     unreachable(ErrorClass::Protocol, "the answer broke off".to_owned())
 }
 
@@ -80,7 +89,7 @@ fn refused(refusal: EgressRefusal) -> Outcome {
     }
 }
 
-fn unreachable(class: ErrorClass, message: String) -> Outcome {
+pub(super) fn unreachable(class: ErrorClass, message: String) -> Outcome {
     Outcome::Unreachable { class, message }
 }
 
@@ -107,6 +116,7 @@ fn tls_message(error: &rustls::Error) -> String {
             _ => "the certificate is not accepted",
         },
         rustls::Error::InvalidMessage(_) => "the endpoint does not speak TLS",
+        rustls::Error::PeerIncompatible(_) => "the endpoint does not speak TLS 1.2 or later",
         rustls::Error::AlertReceived(_) => "the endpoint broke off the TLS handshake",
         _ => "the TLS handshake failed",
     };

@@ -4,9 +4,10 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::task::JoinSet;
 
 pub(super) const HELLO: &str =
@@ -27,6 +28,10 @@ pub(super) enum Reply {
     SayAndHold(Vec<u8>),
     /// Without a good-bye.
     Reset,
+    /// The first, then the second again and again, as fast as it is taken.
+    SayForEver(Vec<u8>, Vec<u8>),
+    /// The first at once, then the second again and again, every so often.
+    Drip(Vec<u8>, Vec<u8>, Duration),
 }
 
 pub(super) fn say(text: &str) -> Reply {
@@ -37,7 +42,14 @@ impl Endpoint {
     pub(super) async fn start(
         reply: impl Fn(usize, usize) -> Reply + Clone + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on("127.0.0.1:0", reply).await
+    }
+
+    pub(super) async fn start_on(
+        address: impl ToSocketAddrs,
+        reply: impl Fn(usize, usize) -> Reply + Clone + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -95,6 +107,19 @@ async fn serve(
             Reply::SayAndHold(bytes) => {
                 stream.write_all(&bytes).await.unwrap();
                 pending::<()>().await;
+            }
+            Reply::SayForEver(first, again) => {
+                stream.write_all(&first).await.unwrap();
+                while stream.write_all(&again).await.is_ok() {}
+                return;
+            }
+            Reply::Drip(first, again, every) => {
+                stream.write_all(&first).await.unwrap();
+                let mut ticks = tokio::time::interval(every);
+                while stream.write_all(&again).await.is_ok() {
+                    ticks.tick().await;
+                }
+                return;
             }
             Reply::Reset => {
                 stream.set_zero_linger().unwrap();

@@ -1,10 +1,4 @@
 //! The client that calls endpoints, against servers that behave well and badly.
-#![expect(clippy::unwrap_used, reason = "a broken set-up should stop the test")]
-
-#[path = "endpoint_client/scripted.rs"]
-mod scripted;
-#[path = "endpoint_client/tls.rs"]
-mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -50,6 +44,7 @@ fn request(url: &str) -> EndpointRequest {
         connect_timeout: None,
         first_byte_timeout: None,
         timeout: PATIENCE,
+        special: None,
     }
 }
 
@@ -116,7 +111,7 @@ async fn an_empty_answer_is_an_answer() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn r4_a_redirect_is_not_followed() {
     let target = Endpoint::saying(HELLO).await;
     let head = format!(
         "HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n",
@@ -216,7 +211,7 @@ async fn an_answer_that_has_begun_is_never_asked_for_again() {
 }
 
 #[tokio::test]
-async fn the_timeout_counts_to_the_last_byte_of_the_body() {
+async fn r13_the_timeout_counts_to_the_last_byte_of_the_body() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc".to_vec();
     let endpoint = Endpoint::start(move |_, _| Reply::SayAndHold(head.clone())).await;
     let timeout = Duration::from_millis(200);
@@ -235,7 +230,7 @@ async fn the_timeout_counts_to_the_last_byte_of_the_body() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_says_nothing_times_out() {
+async fn r13_an_endpoint_that_says_nothing_times_out() {
     let endpoint = Endpoint::start(|_, _| Reply::SayAndHold(Vec::new())).await;
     let timeout = Duration::from_millis(200);
     let response = client()
@@ -293,7 +288,7 @@ async fn a_body_that_breaks_off_is_a_failure() {
 }
 
 #[tokio::test]
-async fn only_the_beginning_of_a_long_body_is_kept() {
+async fn r14_only_the_beginning_of_a_long_body_is_kept() {
     let long = "x".repeat(1_000_000);
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{long}",
@@ -313,7 +308,7 @@ async fn only_the_beginning_of_a_long_body_is_kept() {
 }
 
 #[tokio::test]
-async fn a_body_of_exactly_the_limit_is_whole() {
+async fn r14_a_body_of_exactly_the_limit_is_whole() {
     let client = EndpointClient::new(EndpointClientConfig {
         response_body_bytes_max: 5,
         ..config(loopback())
@@ -332,7 +327,7 @@ async fn a_body_of_exactly_the_limit_is_whole() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_a_protocol_failure() {
+async fn r13_what_is_not_http_or_has_no_end_is_a_protocol_failure() {
     let head_without_end = format!("HTTP/1.1 200 OK\r\nx-long: {}", "y".repeat(200_000));
     let many_fields = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(200));
     for answer in [
@@ -356,7 +351,7 @@ async fn what_is_not_http_is_a_protocol_failure() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_named_without_its_address() {
+async fn r5_a_refused_connection_is_named_without_its_address() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -385,7 +380,7 @@ async fn a_name_that_does_not_exist_is_a_dns_failure() {
 }
 
 #[tokio::test]
-async fn inside_addresses_are_never_called_in_any_notation() {
+async fn r3_inside_addresses_are_never_called_in_any_notation() {
     let endpoint = Endpoint::saying(HELLO).await;
     let port = endpoint.address.port();
     let strict = EndpointClient::new(config(EgressPolicy::default())).unwrap();
@@ -408,6 +403,8 @@ async fn inside_addresses_are_never_called_in_any_notation() {
         "orders.shop.svc.cluster.local",
         "metadata.google.internal",
         "169.254.169.254",
+        "public.example@127.0.0.1",
+        "[::ffff:a9fe:a9fe]",
     ] {
         let response = send(&strict, &format!("http://{host}:{port}/")).await;
         assert!(
@@ -471,7 +468,7 @@ async fn what_is_no_http_url_can_never_be_called() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_never_ends_times_out() {
+async fn r13_a_handshake_that_never_ends_times_out() {
     let endpoint = Endpoint::start(|_, _| Reply::SayAndHold(Vec::new())).await;
     let address = endpoint.address;
     let silent = EndpointClient::new(EndpointClientConfig {
@@ -486,7 +483,7 @@ async fn a_handshake_that_never_ends_times_out() {
 
 #[tokio::test]
 async fn https_is_spoken_in_the_newest_version_both_know() {
-    let authority = CertificateDer::from_slice(include_bytes!("samples/authority.der"));
+    let authority = CertificateDer::from_slice(include_bytes!("../samples/authority.der"));
     let client = EndpointClient::new(EndpointClientConfig {
         trust: TlsTrust::Only(vec![authority]),
         ..config(loopback())
@@ -513,7 +510,7 @@ async fn https_is_spoken_in_the_newest_version_both_know() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_an_unknown_authority_is_refused() {
+async fn r11_a_certificate_of_an_unknown_authority_is_refused() {
     let (address, _serving) = tls_endpoint(&["h2"]).await;
     let response = send(&client(), &format!("https://localhost:{}/", address.port())).await;
     assert_eq!(class(&response), Some(ErrorClass::Tls), "{response:?}");

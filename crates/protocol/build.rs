@@ -4,6 +4,16 @@ use std::path::PathBuf;
 
 use prost::Message;
 
+/// Messages that hold secrets: what is shown of them is written by hand, in `src/credentials.rs`.
+const SECRET: [&str; 6] = [
+    ".tripline.functions.v1.Basic",
+    ".tripline.functions.v1.Bearer",
+    ".tripline.functions.v1.OAuth2",
+    ".tripline.functions.v1.ClientCertificate",
+    ".tripline.wire.v1.RegistryFunction",
+    ".tripline.wire.v1.RotatingSecret",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from("../../proto");
     let files = [
@@ -11,6 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "functions",
         "projects",
         "registry",
+        "waiting",
         "delivery",
         "logs",
         "wire",
@@ -23,6 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".")
+        .skip_debug(SECRET)
         .compile_fds(descriptors)?;
     Ok(())
 }

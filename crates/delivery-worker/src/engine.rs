@@ -149,17 +149,23 @@ impl Engine {
         let registry = self.deliverer.registry.read();
         let mut desk = self.desk();
         let Desk { lanes, chores } = &mut *desk;
+        let mut paused = Vec::new();
         for job in jobs {
             let function = registry.function(&job.event.project, &job.target.function);
             if self.recent.has_finished(&job.target).is_some() {
                 chores.push(Chore::Spare(job));
             } else if registry.revision < job.target.revision && !is_late(&job, now) {
                 chores.push(Chore::Await(job));
+            } else if registry.is_paused(&job.event.project, &job.target.function) {
+                paused.push((job, WaitReason::Paused));
             } else if let Some(function) = function {
                 lanes.offer(function, shard, job, now);
             } else {
                 chores.push(Chore::Settle(job));
             }
+        }
+        if !paused.is_empty() {
+            chores.push(Chore::HandBack(paused));
         }
         drop(desk);
         drop(registry);

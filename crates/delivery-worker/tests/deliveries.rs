@@ -138,6 +138,7 @@ fn configured(url: &str, retry: RetryPolicy) -> Update {
     let project = Project {
         name: "default".parse().unwrap(),
         created_at: now,
+        is_paused: false,
         revision: 1,
     };
     let function = Function {

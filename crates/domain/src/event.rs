@@ -1,6 +1,7 @@
 //! The canonical event: a `CloudEvents` 1.0 event with what tripline adds at the door.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -14,6 +15,9 @@ pub const DATA_BYTES_MAX: usize = 256 * 1024;
 
 /// Identifiers, sources, subjects and extension values are kept to this length.
 pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
+
+/// An event may be kept back for so long, and a delivery put off: a day less than logs are kept.
+pub const AHEAD_MAX: Duration = Duration::from_hours(6 * 24);
 
 /// An event as accepted. It never changes afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! A function: a URL on somebody's own system, the secrets shared with it, and how it is called.
 
+pub mod limits;
 mod settings;
 
 use jiff::Timestamp;

@@ -15,6 +15,8 @@ use crate::trigger::Trigger;
 pub struct Project {
     pub name: ProjectName,
     pub created_at: Timestamp,
+    /// While it is set none of its functions is called, and what they are owed waits.
+    pub is_paused: bool,
     /// The registry's revision that last changed this project.
     pub revision: u64,
 }
@@ -99,6 +101,16 @@ impl Registry {
         self.projects.contains_key(name)
     }
 
+    /// Whether what is owed to this function waits: it or its project is paused, or it was switched
+    /// off by itself.
+    pub fn is_paused(&self, project: &ProjectName, function: &FunctionName) -> bool {
+        let of_project = self.projects.get(project);
+        of_project.is_some_and(|project| project.is_paused)
+            || self.function(project, function).is_some_and(|function| {
+                function.settings.is_paused || function.settings.disabled.is_some()
+            })
+    }
+
     pub fn function(&self, project: &ProjectName, name: &FunctionName) -> Option<&Arc<Function>> {
         self.functions.get(&(project.clone(), name.clone()))
     }
@@ -176,6 +188,7 @@ mod tests {
         Change::Project(Project {
             name,
             created_at: Timestamp::UNIX_EPOCH,
+            is_paused: false,
             revision: 1,
         })
     }

@@ -37,6 +37,7 @@ pub async fn bootstrap(
     let project = Project {
         name,
         created_at: now,
+        is_paused: false,
         revision: 0,
     };
     match store.create_project(&project, &key.stored).await {

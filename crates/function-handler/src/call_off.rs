@@ -1,7 +1,7 @@
 //! Which deliveries nobody wants any more, and letting go of those that wait at once.
 //!
-//! What was deleted or switched off makes its waiting deliveries due; [`release`](crate::release)
-//! then cancels them. This is for speed alone: if it never comes to that, because this replica
+//! What was deleted or switched off calls its waiting deliveries; [`release`](crate::release) then
+//! cancels them. A changed retry policy calls what waits to be tried again, to be timed anew. This is for speed alone: if it never comes to that, because this replica
 //! dies or the line is full, they are cancelled when they are due by themselves.
 
 use std::sync::Arc;
@@ -125,11 +125,11 @@ async fn run(
         loop {
             match room.make_due(&project, &owner, Timestamp::now()).await {
                 Ok(rows) => {
-                    debug!(%project, ?owner, rows, "waiting deliveries are called off");
+                    debug!(%project, ?owner, rows, "waiting deliveries are called");
                     break;
                 }
                 Err(error) => {
-                    warn!(error = %with_causes(&error), %project, ?owner, "what waits cannot be called off yet");
+                    warn!(error = %with_causes(&error), %project, ?owner, "what waits cannot be called yet");
                 }
             }
             tokio::select! {

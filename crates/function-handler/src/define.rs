@@ -5,11 +5,13 @@ use domain::function::{Credentials, Function, FunctionSettings, parse_url};
 use domain::name::{FunctionName, ProjectName};
 use domain::pattern::PathPattern;
 use domain::retry::RetryPolicy;
-use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
+use domain::trigger::{DEPTH_MAX, Trigger};
 use jiff::Timestamp;
+use protocol::credentials::{authorization, client_certificate};
 use protocol::fault::Fault;
 use protocol::function::{format, retry_policy};
 use protocol::functions::v1 as wire;
+use protocol::settings::{backlog, function_settings, ordering};
 use protocol::well_known::FieldMask;
 use url::Url;
 
@@ -22,9 +24,13 @@ const SELECTORS_MAX: usize = 100;
 /// A prefix or suffix may have this many bytes.
 const AFFIX_BYTES_MAX: usize = 1024;
 
-const FUNCTION_FIELDS: &str = "url, format";
-const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, format, retry, \
-     retry.retries, retry.interval, retry.backoff, retry.interval_max, retry.jitter, retry.timeout";
+const FUNCTION_FIELDS: &str = "url, format, settings, settings.paused, \
+     settings.concurrency_max, settings.rate, settings.headers, settings.batching, \
+     settings.disable_on_gone, settings.disable_after, settings.signing, settings.token, \
+     settings.proxy, settings.authorities, credentials, credentials.authorization, \
+     credentials.client_certificate";
+const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, format, ordering, \
+     backlog, depth_max, retry, retry.retries, retry.interval, retry.backoff, retry.interval_max, retry.jitter, retry.timeout";
 
 /// A function with fresh secrets, and the trigger that was asked for with it.
 pub(crate) fn function(
@@ -33,6 +39,7 @@ pub(crate) fn function(
     now: Timestamp,
 ) -> Result<(Function, Option<Trigger>), Fault> {
     let name = function_name("name", &request.name)?;
+    let given = request.credentials.clone().unwrap_or_default();
     let function = Function {
         project: project.clone(),
         name: name.clone(),
@@ -40,12 +47,20 @@ pub(crate) fn function(
         format: format(&request.format)?.unwrap_or_default(),
         secret: make_secret()?,
         signing_secret: make_signing_secret()?,
-        settings: FunctionSettings::default(),
-        credentials: Credentials::default(),
+        settings: FunctionSettings {
+            disabled: None,
+            ..function_settings(&request.settings.clone().unwrap_or_default())?
+        },
+        credentials: Credentials {
+            authorization: authorization(given.authorization.as_ref())?,
+            client_certificate: client_certificate(given.client_certificate.as_ref()),
+            rotating: Vec::new(),
+        },
         created_at: now,
         updated_at: now,
         revision: 0,
     };
+    check(&function)?;
     if request.on.is_empty() && request.subject.is_empty() {
         if request.retry.is_some() {
             let message = "belongs to a trigger, and none is asked for";
@@ -102,9 +117,9 @@ pub(crate) fn trigger(
         suffix: affix("suffix", &wanted.suffix)?,
         format: format(&wanted.format)?,
         retry: retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?,
-        ordering: Ordering::default(),
-        backlog: Backlog::default(),
-        depth_max: DEPTH_MAX,
+        ordering: ordering(&wanted.ordering)?,
+        backlog: backlog(&wanted.backlog)?,
+        depth_max: depth_max(wanted.depth_max)?,
         created_at: now,
         updated_at: now,
         revision: 0,
@@ -114,19 +129,77 @@ pub(crate) fn trigger(
 /// Changes the fields of a function that the mask names.
 pub(crate) fn change_function(
     function: &mut Function,
-    wanted: &wire::Function,
-    mask: Option<&FieldMask>,
+    request: &wire::UpdateFunctionRequest,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    for path in paths(mask, FUNCTION_FIELDS)? {
+    let wanted = request.function.clone().unwrap_or_default();
+    let given = request.credentials.clone().unwrap_or_default();
+    // Understood as a whole even if the mask takes only some of it.
+    let settings = function_settings(&wanted.settings.unwrap_or_default())?;
+    for path in paths(request.update_mask.as_ref(), FUNCTION_FIELDS)? {
         match path {
             "url" => function.url = url(&wanted.url)?,
             "format" => function.format = format(&wanted.format)?.unwrap_or_default(),
-            other => return Err(unknown_path(other, FUNCTION_FIELDS)),
+            "credentials" => {
+                let credentials = &mut function.credentials;
+                credentials.authorization = authorization(given.authorization.as_ref())?;
+                credentials.client_certificate =
+                    client_certificate(given.client_certificate.as_ref());
+            }
+            "credentials.authorization" => {
+                function.credentials.authorization = authorization(given.authorization.as_ref())?;
+            }
+            "credentials.client_certificate" => {
+                function.credentials.client_certificate =
+                    client_certificate(given.client_certificate.as_ref());
+            }
+            path => change_settings(&mut function.settings, &settings, path)?,
         }
     }
+    check(function)?;
     function.updated_at = now;
     Ok(())
+}
+
+fn change_settings(
+    settings: &mut FunctionSettings,
+    wanted: &FunctionSettings,
+    path: &str,
+) -> Result<(), Fault> {
+    let wanted = wanted.clone();
+    match path {
+        "settings" => {
+            *settings = FunctionSettings {
+                disabled: settings.disabled.take().filter(|_| wanted.is_paused),
+                ..wanted
+            };
+        }
+        "settings.paused" => {
+            settings.is_paused = wanted.is_paused;
+            if !wanted.is_paused {
+                settings.disabled = None;
+            }
+        }
+        "settings.concurrency_max" => settings.concurrency_max = wanted.concurrency_max,
+        "settings.rate" => settings.rate = wanted.rate,
+        "settings.headers" => settings.headers = wanted.headers,
+        "settings.batching" => settings.batching = wanted.batching,
+        "settings.disable_on_gone" => settings.disable_on_gone = wanted.disable_on_gone,
+        "settings.disable_after" => settings.disable_after = wanted.disable_after,
+        "settings.signing" => settings.signing = wanted.signing,
+        "settings.token" => settings.token = wanted.token,
+        "settings.proxy" => settings.proxy = wanted.proxy,
+        "settings.authorities" => settings.authorities = wanted.authorities,
+        other => return Err(unknown_path(other, FUNCTION_FIELDS)),
+    }
+    Ok(())
+}
+
+fn check(function: &Function) -> Result<(), Fault> {
+    let settings = function.settings.check();
+    settings
+        .and_then(|()| function.credentials.check())
+        .map_err(|error| Fault::invalid(error.field, error.value, error.message, error.allowed))
 }
 
 /// Changes the fields of a trigger that the mask names.
@@ -151,6 +224,9 @@ pub(crate) fn change_trigger(
             "prefix" => trigger.prefix = affix("prefix", &wanted.prefix)?,
             "suffix" => trigger.suffix = affix("suffix", &wanted.suffix)?,
             "format" => trigger.format = format(&wanted.format)?,
+            "ordering" => trigger.ordering = ordering(&wanted.ordering)?,
+            "backlog" => trigger.backlog = backlog(&wanted.backlog)?,
+            "depth_max" => trigger.depth_max = depth_max(wanted.depth_max)?,
             "retry" => {
                 trigger.retry = retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?;
             }
@@ -183,6 +259,23 @@ pub(crate) fn function_name(field: &str, text: &str) -> Result<FunctionName, Fau
         return Err(Fault::missing(field, "[PACKAGE/]NAME"));
     }
     text.parse().map_err(|error| of_name(field, error))
+}
+
+/// Beyond 64 events behind an event, whatever made them is a loop.
+fn depth_max(wanted: Option<u32>) -> Result<u32, Fault> {
+    match wanted {
+        None => Ok(DEPTH_MAX),
+        Some(depth) if depth <= 64 => Ok(depth),
+        Some(depth) => {
+            let message = "is out of range";
+            Err(Fault::invalid(
+                "depth_max",
+                depth.to_string(),
+                message,
+                "0 to 64 events",
+            ))
+        }
+    }
 }
 
 fn url(text: &str) -> Result<Url, Fault> {

@@ -5,6 +5,7 @@ mod paging;
 
 pub mod functions;
 pub mod keys;
+pub mod operate;
 pub mod projects;
 pub mod triggers;
 

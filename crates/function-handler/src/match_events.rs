@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use domain::delivery::{Consignment, Target};
+use domain::delivery::{Consignment, Target, WaitReason, Waiting};
 use domain::event::Event;
 use domain::function::{Function, origin};
 use domain::id::DeliveryId;
@@ -11,6 +11,8 @@ use domain::matching::Matcher;
 use domain::record::{Matched, Record};
 use domain::registry::Registry;
 use domain::shard::of_endpoint;
+use domain::trigger::{Ordering, Trigger};
+use jiff::Timestamp;
 use tracing::debug;
 
 /// One message carries about so many deliveries, and one consignment at most.
@@ -23,6 +25,10 @@ const RECORD_TARGETS_MAX: usize = 1_000;
 #[derive(Debug, Default)]
 pub struct Fanout {
     pub consignments: BTreeMap<u16, Vec<Consignment>>,
+    /// Deliveries that go through the waiting room: for a later time, or to a paused function.
+    pub waiting: Vec<Waiting>,
+    /// Deliveries that stand in line by their event's ordering key, in order.
+    pub in_line: Vec<Waiting>,
     pub records: Vec<Record>,
     pub unmatched: usize,
     pub deliveries: usize,
@@ -39,10 +45,12 @@ pub fn match_events(
     registry: &Registry,
     events: Vec<Event>,
     delivery_shards: u16,
+    now: Timestamp,
 ) -> Fanout {
     let mut fanout = Fanout::default();
-    let mut shards = ShardsOfFunctions {
+    let mut ways = WaysToFunctions {
         delivery_shards,
+        registry,
         known: HashMap::new(),
     };
     for event in events {
@@ -63,11 +71,19 @@ pub fn match_events(
                 revision: registry.revision,
                 is_held: false,
             };
-            by_shard
-                .entry(shards.of(function))
-                .or_default()
-                .push(target.clone());
-            targets.push(target);
+            targets.push(target.clone());
+            let way = ways.to(function);
+            match line_of(&event, &trigger, way, now) {
+                Line::None => by_shard.entry(way.shard).or_default().push(target),
+                Line::Room(reason, due_at) => {
+                    let waiting = waiting(&event, target, reason, now, due_at);
+                    fanout.waiting.push(waiting);
+                }
+                Line::Ordered(reason) => {
+                    let waiting = waiting(&event, target, reason, now, now);
+                    fanout.in_line.push(waiting);
+                }
+            }
         }
         debug!(eid = %event.eid, event.type = %event.event_type, deliveries = targets.len(), "event matched");
         fanout.add(event, targets, by_shard);
@@ -101,18 +117,75 @@ impl Fanout {
     }
 }
 
-/// A function is mostly called by many events of a batch: its shard is worked out once.
-struct ShardsOfFunctions {
-    delivery_shards: u16,
-    known: HashMap<*const Function, u16>,
+/// Where a delivery goes first.
+enum Line {
+    /// Nowhere but to its worker.
+    None,
+    Room(WaitReason, Timestamp),
+    /// Behind those of its key; its turn is what it waits for, or that its function goes on.
+    Ordered(WaitReason),
 }
 
-impl ShardsOfFunctions {
-    fn of(&mut self, function: &Arc<Function>) -> u16 {
-        let shards = self.delivery_shards;
+/// What is for later joins a line only when it is due, so that it holds up nobody until then.
+fn line_of(event: &Event, trigger: &Trigger, way: Way, now: Timestamp) -> Line {
+    if let Some(due_at) = event.deliver_at.filter(|due_at| *due_at > now) {
+        return Line::Room(WaitReason::Scheduled, due_at);
+    }
+    match (order_key(event, trigger).is_some(), way.is_paused) {
+        (true, true) => Line::Ordered(WaitReason::Paused),
+        (true, false) => Line::Ordered(WaitReason::Order),
+        (false, true) => Line::Room(WaitReason::Paused, now),
+        (false, false) => Line::None,
+    }
+}
+
+/// What a delivery of this trigger stands in line by, if it asks for order and the event has a key.
+pub(crate) fn order_key<'event>(event: &'event Event, trigger: &Trigger) -> Option<&'event str> {
+    match trigger.ordering {
+        Ordering::None => None,
+        Ordering::Key => event.ordering_key(),
+    }
+}
+
+fn waiting(
+    event: &Event,
+    target: Target,
+    reason: WaitReason,
+    since: Timestamp,
+    due_at: Timestamp,
+) -> Waiting {
+    Waiting {
+        event: event.clone(),
+        target,
+        reason,
+        since,
+        due_at,
+    }
+}
+
+/// A function is mostly called by many events of a batch: its shard is worked out once, and so is
+/// whether it is paused.
+struct WaysToFunctions<'registry> {
+    delivery_shards: u16,
+    registry: &'registry Registry,
+    known: HashMap<*const Function, Way>,
+}
+
+#[derive(Clone, Copy)]
+struct Way {
+    shard: u16,
+    is_paused: bool,
+}
+
+impl WaysToFunctions<'_> {
+    fn to(&mut self, function: &Arc<Function>) -> Way {
+        let (shards, registry) = (self.delivery_shards, self.registry);
         *self
             .known
             .entry(Arc::as_ptr(function))
-            .or_insert_with(|| shard_of(function, shards))
+            .or_insert_with(|| Way {
+                shard: shard_of(function, shards),
+                is_paused: registry.is_paused(&function.project, &function.name),
+            })
     }
 }

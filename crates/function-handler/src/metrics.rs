@@ -16,6 +16,7 @@ const WAITING: &str = "tripline_waiting_deliveries";
 const OVERDUE: &str = "tripline_waiting_overdue_seconds";
 const STORED: &str = "tripline_waiting_stored_total";
 const RELEASED: &str = "tripline_waiting_released_total";
+const ASIDE: &str = "tripline_waiting_set_aside_total";
 const CANCELLED: &str = "tripline_waiting_cancelled_total";
 
 /// Says what each metric means; once per process.
@@ -49,7 +50,11 @@ pub(crate) fn describe() {
     );
     describe_counter!(
         CANCELLED,
-        "Waiting deliveries cancelled by this replica, by remark."
+        "Waiting deliveries that this replica cancelled or gave up, by remark."
+    );
+    describe_counter!(
+        ASIDE,
+        "Waiting deliveries that this replica could not read and set aside."
     );
 }
 
@@ -69,8 +74,17 @@ pub(crate) fn registry_changed(revision: u64, triggers: usize) {
     gauge!(TRIGGERS).set(as_gauge(number(triggers)));
 }
 
-pub(crate) fn waiting(reason: WaitReason, deliveries: u64) {
-    gauge!(WAITING, "reason" => reason.as_str()).set(as_gauge(deliveries));
+/// Every reason, so that one for which nothing waits any more says so.
+pub(crate) fn waiting(counts: &[(WaitReason, u64)]) {
+    for reason in WaitReason::ALL {
+        let count = counts.iter().find(|(found, _)| *found == reason);
+        let count = count.map_or(0, |(_, count)| *count);
+        gauge!(WAITING, "reason" => reason.as_str()).set(as_gauge(count));
+    }
+}
+
+pub(crate) fn set_aside() {
+    counter!(ASIDE).increment(1);
 }
 
 pub(crate) fn overdue(by: Duration) {

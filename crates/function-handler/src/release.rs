@@ -1,38 +1,54 @@
 //! Sends on what has waited long enough. All replicas do it; the waiting room shares the work out.
 
-use std::collections::BTreeMap;
+mod judge;
+mod send_on;
+
+pub(crate) use judge::Ending;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::delivery::{Consignment, Status, Waiting};
-use domain::record::{Record, Settled};
+use domain::delivery::{Status, Waiting};
+use domain::name::{FunctionName, ProjectName};
+use domain::registry::Change;
 use jiff::Timestamp;
 use lifecycle::Tasks;
-use protocol::envelope::Envelope as _;
 use storage::WaitingRoom;
-use storage::waiting_room::WaitingRow;
-use tokio::time::{Instant, sleep, sleep_until};
+use storage::waiting_room::{Claimed, WaitingRow};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, interval, sleep, sleep_until};
 use tracing::{debug, error, warn};
 
-use crate::call_off::wanted;
 use crate::error::with_causes;
-use crate::index::Index;
-use crate::match_events::shard_of;
+use crate::index::{Index, Notice};
 use crate::metrics;
 use crate::outbound::deliveries::Outbound;
+use judge::{Fate, SUPERSEDED, Unread};
+use send_on::Sorted;
 
 /// The waiting room is looked at this often even if it told of nothing.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Many deliveries that come in one by one do not make the waiting room be asked for each.
-const ROUND_INTERVAL_MIN: Duration = Duration::from_millis(20);
+/// Many deliveries that come in one by one do not make the waiting room be asked for each: between
+/// two rounds is at least as much time as the first one took, within these bounds. What stands in
+/// line waits for it at every step.
+const ROUND_INTERVAL_MIN: Duration = Duration::from_millis(2);
+const ROUND_INTERVAL_MAX: Duration = Duration::from_millis(20);
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
 /// The waiting room is counted this often.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Lanes are mended this often: they are right unless an older release, or an operator at the
+/// database's own prompt, wrote beside them.
+const MEND_INTERVAL: Duration = Duration::from_mins(1);
+
+/// A delivery that stands in line and was sent on is sent again if nothing was heard of it for so
+/// long; the broker gives it to another worker long before, should one die with it.
+const HELD_FOR: Duration = Duration::from_mins(15);
 
 /// Releases what is due.
 #[derive(Debug)]
@@ -47,33 +63,17 @@ pub struct Release {
     pub tasks: Tasks,
 }
 
-/// What becomes of one row.
-#[derive(Debug)]
-enum Fate {
-    /// It goes to the worker that serves this shard.
-    SendTo(u16, Consignment),
-    /// Nobody wants it any more.
-    Cancel(&'static str, Record),
-    /// It was made due, and is wanted all the same: it waits on.
-    PutBack,
-    /// It stays: a newer release has to read it, or more has to be known of it first.
-    Stay,
-}
-
-/// Rows on their way out, and what carries them.
-#[derive(Debug, Default)]
-struct Sorted {
-    by_shard: BTreeMap<u16, (Vec<Consignment>, Vec<WaitingRow>)>,
-    cancelled: (Vec<Record>, Vec<WaitingRow>),
-    early: Vec<WaitingRow>,
-}
-
 impl Release {
-    /// Starts to release, and to count what waits.
+    /// Starts to release, to count what waits, and to look after the lanes.
     pub fn start(self) {
         let tasks = self.tasks.clone();
-        let counting = Self::count(Arc::clone(&self.room), tasks.stopping());
+        let room = || Arc::clone(&self.room);
+        let counting = Self::count(room(), tasks.stopping());
+        let mending = mend(room(), tasks.stopping());
+        let waking = wake_resumed(room(), Arc::clone(&self.index), tasks.stopping());
         tasks.spawn("waiting room count", counting);
+        tasks.spawn("waiting room lanes", mending);
+        tasks.spawn("waiting room resumed", waking);
         tasks.spawn("waiting room release", self.run());
     }
 
@@ -94,7 +94,7 @@ impl Release {
             let wait = match self.round().await {
                 Ok(()) => {
                     back_off = BACK_OFF_MIN;
-                    self.until_due(began).await
+                    self.until_due().await
                 }
                 Err(error) => {
                     warn!(error = %with_causes(&error), "the waiting room does not answer");
@@ -103,10 +103,11 @@ impl Release {
                     Wait::For(wait)
                 }
             };
+            let pause = (began.elapsed() * 2).clamp(ROUND_INTERVAL_MIN, ROUND_INTERVAL_MAX);
             tokio::select! {
                 biased;
                 () = &mut stopping => return Ok(()),
-                () = self.wait(wait, began) => {}
+                () = self.wait(wait, began + pause) => {}
             }
         }
     }
@@ -119,9 +120,7 @@ impl Release {
         loop {
             match (room.counts().await, room.next_due_at().await) {
                 (Ok(counts), Ok(due_at)) => {
-                    counts
-                        .iter()
-                        .for_each(|(reason, count)| metrics::waiting(*reason, *count));
+                    metrics::waiting(&counts);
                     let overdue = due_at.map(|due_at| Timestamp::now().duration_since(due_at));
                     let overdue = overdue.and_then(|overdue| Duration::try_from(overdue).ok());
                     metrics::overdue(overdue.unwrap_or_default());
@@ -137,76 +136,68 @@ impl Release {
         }
     }
 
-    /// Takes out what is due and sends it on.
+    /// Takes out what is due and sends it on, until nothing more is to be had.
     async fn round(&self) -> Result<(), storage::Error> {
         loop {
             let claimed_at = Instant::now();
             let now = Timestamp::now();
-            let rows = self
+            let view = self.index.view().clone();
+            let is_paused = move |project: &ProjectName, function: &FunctionName| {
+                view.read().is_paused(project, function)
+            };
+            let claimed = self
                 .room
-                .claim_due(now, self.claim_for, self.release_max)
+                .claim_due(now, self.claim_for, self.release_max, &is_paused)
                 .await?;
-            let count = rows.len();
-            if count == 0 {
+            let taken = claimed.due.len() + claimed.called.len() + claimed.unreadable.len();
+            if taken == 0 {
                 return Ok(());
             }
-            let sorted = self.sort(rows, now).await;
+            let sorted = self.sort(claimed).await?;
             // Past the claim somebody else sends them on: to try any longer would only repeat.
             let give_up_at = claimed_at + self.claim_for.mul_f64(0.8);
             self.send_on(sorted, give_up_at).await?;
-            if count < usize::try_from(self.release_max).unwrap_or(usize::MAX) {
+            if self.tasks.is_stopping() {
                 return Ok(());
             }
         }
     }
 
-    async fn sort(&self, rows: Vec<WaitingRow>, now: Timestamp) -> Sorted {
-        let mut readable = Vec::with_capacity(rows.len());
-        for row in rows {
-            match read(&row) {
-                Ok(waiting) => readable.push((row, waiting)),
-                Err(reason) => {
-                    error!(delivery.id = %row.delivery, reason, "a waiting delivery cannot be read");
+    async fn sort(&self, claimed: Claimed) -> Result<Sorted, storage::Error> {
+        let mut sorted = Sorted::new(claimed.claim);
+        sorted.aside = claimed.unreadable;
+        let due = readable(claimed.due, &mut sorted);
+        let called = readable(claimed.called, &mut sorted);
+        let is_up_to_date = self.learn(&due, !called.is_empty()).await;
+        let shards = self.outbound.delivery_shards();
+        let mut if_newest = Vec::new();
+        {
+            let registry = self.index.view().read();
+            for (row, waiting) in due {
+                match judge::of_due(&registry, &row, waiting, shards) {
+                    Fate::IfNewest(waiting, shard) => if_newest.push((row, *waiting, shard)),
+                    fate => sorted.add(row, fate),
+                }
+            }
+            for (row, waiting) in called {
+                match judge::of_called(&registry, &row, &waiting) {
+                    // It was called because of a change that is not known here yet.
+                    Fate::PutBack(_) if !is_up_to_date => {}
+                    fate => sorted.add(row, fate),
                 }
             }
         }
-        let is_up_to_date = self.learn(&readable, now).await;
-        let mut sorted = Sorted::default();
-        for (row, waiting) in readable {
-            let fate = match self.fate_of(waiting) {
-                Fate::SendTo(..) if row.due_at > now && is_up_to_date => Fate::PutBack,
-                Fate::SendTo(..) if row.due_at > now => Fate::Stay,
-                fate => fate,
-            };
-            match fate {
-                Fate::SendTo(shard, consignment) => {
-                    let (consignments, rows) = sorted.by_shard.entry(shard).or_default();
-                    consignments.push(consignment);
-                    rows.push(row);
-                }
-                Fate::Cancel(remark, record) => {
-                    debug!(delivery.id = %row.delivery, remark, "a waiting delivery is cancelled");
-                    metrics::cancelled(remark);
-                    sorted.cancelled.0.push(record);
-                    sorted.cancelled.1.push(row);
-                }
-                Fate::PutBack => sorted.early.push(row),
-                Fate::Stay => {}
-            }
-        }
-        sorted
+        self.send_newest(if_newest, &mut sorted).await?;
+        Ok(sorted)
     }
 
     /// Learns what must be known to decide on these rows; answers whether that went well.
-    async fn learn(&self, rows: &[(WaitingRow, Waiting)], now: Timestamp) -> bool {
-        // Rows come early because of a change, of which this replica may not have been told yet.
-        let learnt = if rows.iter().any(|(row, _)| row.due_at > now) {
+    async fn learn(&self, due: &[(WaitingRow, Waiting)], is_any_called: bool) -> bool {
+        // Rows are called because of a change, of which this replica may not have been told yet.
+        let learnt = if is_any_called {
             self.index.refresh().await
         } else {
-            let newest = rows
-                .iter()
-                .map(|(_, waiting)| waiting.target.revision)
-                .max();
+            let newest = due.iter().map(|(_, waiting)| waiting.target.revision).max();
             self.index.catch_up(newest.unwrap_or(0)).await
         };
         if let Err(error) = &learnt {
@@ -215,121 +206,46 @@ impl Release {
         learnt.is_ok()
     }
 
-    fn fate_of(&self, waiting: Waiting) -> Fate {
-        let registry = self.index.view().read();
-        let Waiting { event, target, .. } = waiting;
-        let remark = match wanted(&registry, &event.project, &target) {
-            // What this replica has not heard of yet only looks as if it was deleted.
-            Err(_) if registry.revision < target.revision => return Fate::Stay,
-            Err(unwanted) => unwanted.remark(),
-            Ok(function) => {
-                let shard = shard_of(function, self.outbound.delivery_shards());
-                return Fate::SendTo(
-                    shard,
-                    Consignment {
-                        event,
-                        targets: vec![target],
-                    },
-                );
-            }
-        };
-        let settled = Settled {
-            project: event.project,
-            event: event.eid,
-            delivery: target.delivery,
-            trigger: target.trigger,
-            function: target.function,
-            generation: target.generation,
-            status: Status::Cancel,
-            remark: remark.to_owned(),
-            at: Timestamp::now(),
-        };
-        Fate::Cancel(remark, Record::Settled(settled))
-    }
-
-    /// Publishes, and only then removes: to die in between repeats, and never loses.
-    async fn send_on(&self, sorted: Sorted, give_up_at: Instant) -> Result<(), storage::Error> {
-        let Sorted {
-            mut by_shard,
-            cancelled: (records, cancelled_rows),
-            early,
-        } = sorted;
-        self.put_back(early).await;
-        let mut gone = Vec::new();
-        let mut back_off = BACK_OFF_MIN;
-        while !by_shard.is_empty() {
-            let attempts = by_shard
-                .into_iter()
-                .map(async |(shard, (consignments, rows))| {
-                    let outcome = self.outbound.send_once(shard, consignments.clone()).await;
-                    (shard, consignments, rows, outcome)
-                });
-            by_shard = BTreeMap::new();
-            for (shard, consignments, rows, outcome) in futures::future::join_all(attempts).await {
-                match outcome {
-                    Ok(()) => gone.extend(rows),
-                    Err(error) => {
-                        warn!(shard, %error, rows = rows.len(), "due deliveries could not be sent on");
-                        by_shard.insert(shard, (consignments, rows));
-                    }
-                }
-            }
-            let is_over = self.tasks.is_stopping() || Instant::now() + back_off >= give_up_at;
-            if by_shard.is_empty() || is_over {
-                break;
-            }
-            self.remove(&mut gone).await?;
-            sleep(back_off).await;
-            back_off = (back_off * 2).min(BACK_OFF_MAX);
-        }
-        self.remove(&mut gone).await?;
-        self.record_cancelled(records, cancelled_rows).await
-    }
-
-    async fn put_back(&self, early: Vec<WaitingRow>) {
-        if early.is_empty() {
-            return;
-        }
-        if let Err(error) = self.room.put_back(&early).await {
-            warn!(error = %with_causes(&error), rows = early.len(), "deliveries that came early come again when their claim has run out");
-        }
-    }
-
-    async fn remove(&self, gone: &mut Vec<WaitingRow>) -> Result<(), storage::Error> {
-        if gone.is_empty() {
+    /// Of those that stand behind each other only the newest goes. The others end first; that they
+    /// are gone then lets it go.
+    async fn send_newest(
+        &self,
+        firsts: Vec<(WaitingRow, Waiting, u16)>,
+        sorted: &mut Sorted,
+    ) -> Result<(), storage::Error> {
+        if firsts.is_empty() {
             return Ok(());
         }
-        self.room.remove(gone).await?;
-        metrics::released(gone.len());
-        gone.clear();
+        let rows: Vec<_> = firsts.iter().map(|(row, ..)| row.clone()).collect();
+        let mut behind = self.room.behind(&rows).await?;
+        for (first, waiting, shard) in firsts {
+            let (mut line, others): (Vec<_>, Vec<_>) = behind
+                .into_iter()
+                .partition(|row| is_same_line(row, &first));
+            behind = others;
+            // The newest of them stays.
+            if line.pop().is_none() {
+                let consignment = judge::consignment(waiting, true);
+                sorted.add(first, Fate::SendTo(shard, Box::new(consignment)));
+                continue;
+            }
+            sorted.add(first, Fate::End(Box::new(superseded(&waiting))));
+            for row in line {
+                match judge::read(&row) {
+                    Ok(waiting) => sorted.add(row, Fate::End(Box::new(superseded(&waiting)))),
+                    // It is met again when it is first.
+                    Err(unread) => debug!(delivery.id = %row.delivery, ?unread, "left in line"),
+                }
+            }
+        }
         Ok(())
     }
 
-    async fn record_cancelled(
-        &self,
-        records: Vec<Record>,
-        rows: Vec<WaitingRow>,
-    ) -> Result<(), storage::Error> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        match self.outbound.record_once(records).await {
-            Ok(()) => self.room.remove(&rows).await,
-            // They stay, and come again when their claim has run out.
-            Err(error) => {
-                warn!(%error, rows = rows.len(), "cancelled deliveries could not be recorded");
-                Ok(())
-            }
-        }
-    }
-
-    async fn until_due(&self, began: Instant) -> Wait {
+    async fn until_due(&self) -> Wait {
         match self.room.next_due_at().await {
             Ok(Some(due_at)) => {
                 let left = due_at.duration_since(Timestamp::now());
-                Wait::Until(
-                    began.max(Instant::now()) + Duration::try_from(left).unwrap_or_default(),
-                )
+                Wait::Until(Instant::now() + Duration::try_from(left).unwrap_or_default())
             }
             Ok(None) => Wait::ForNews,
             Err(error) => {
@@ -339,7 +255,7 @@ impl Release {
         }
     }
 
-    async fn wait(&self, wait: Wait, began: Instant) {
+    async fn wait(&self, wait: Wait, not_before: Instant) {
         match wait {
             Wait::For(duration) => sleep(duration).await,
             Wait::ForNews => self.room.changed(POLL).await,
@@ -348,7 +264,86 @@ impl Release {
                 () = self.room.changed(POLL) => {}
             },
         }
-        sleep_until(began + ROUND_INTERVAL_MIN).await;
+        sleep_until(not_before).await;
+    }
+}
+
+fn superseded(waiting: &Waiting) -> Ending {
+    let (event, target) = (&waiting.event, &waiting.target);
+    Ending::of(event, target, Status::Cancel, SUPERSEDED, Timestamp::now())
+}
+
+fn is_same_line(row: &WaitingRow, first: &WaitingRow) -> bool {
+    (&row.project, &row.trigger, &row.order_key)
+        == (&first.project, &first.trigger, &first.order_key)
+}
+
+/// Decodes rows; what cannot be read is set aside, or left to a newer release.
+fn readable(rows: Vec<WaitingRow>, sorted: &mut Sorted) -> Vec<(WaitingRow, Waiting)> {
+    let mut readable = Vec::with_capacity(rows.len());
+    for row in rows {
+        match judge::read(&row) {
+            Ok(waiting) => readable.push((row, waiting)),
+            Err(Unread::Newer(reason)) => {
+                error!(delivery.id = %row.delivery, reason, "a waiting delivery was written by a newer release");
+            }
+            Err(Unread::Never(reason)) => sorted.aside.push((row.delivery, reason)),
+        }
+    }
+    readable
+}
+
+/// Looks after the lanes, until `stopping`.
+async fn mend(
+    room: Arc<dyn WaitingRoom>,
+    mut stopping: impl Future<Output = ()> + Unpin,
+) -> anyhow::Result<()> {
+    let mut turns = interval(MEND_INTERVAL);
+    loop {
+        tokio::select! {
+            () = &mut stopping => return Ok(()),
+            _turn = turns.tick() => {}
+        }
+        if let Err(error) = room.mend(Timestamp::now()).await {
+            debug!(error = %with_causes(&error), "lanes cannot be looked after");
+        }
+    }
+}
+
+/// Has what waits for a function or project looked at as soon as it goes on, until `stopping`.
+/// Without it the lanes would be looked at some seconds later.
+async fn wake_resumed(
+    room: Arc<dyn WaitingRoom>,
+    index: Arc<Index>,
+    mut stopping: impl Future<Output = ()> + Unpin,
+) -> anyhow::Result<()> {
+    let mut notices = index.notices();
+    loop {
+        let notice = tokio::select! {
+            () = &mut stopping => return Ok(()),
+            notice = notices.recv() => notice,
+        };
+        let update = match notice {
+            Ok(Notice::Changed(update)) => update,
+            Ok(Notice::Reloaded) | Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return Ok(()),
+        };
+        for change in &update.changes {
+            let woken = match change {
+                Change::Function(function) => {
+                    let name = Some(&function.name);
+                    room.wake(&function.project, name, Timestamp::now()).await
+                }
+                Change::Project(project) => room.wake(&project.name, None, Timestamp::now()).await,
+                Change::Key(_)
+                | Change::FunctionDeleted { .. }
+                | Change::Trigger(_)
+                | Change::TriggerDeleted { .. } => Ok(()),
+            };
+            if let Err(error) = woken {
+                warn!(error = %with_causes(&error), "what was resumed is looked at some seconds later");
+            }
+        }
     }
 }
 
@@ -359,12 +354,4 @@ enum Wait {
     /// The next one is due then; an earlier one may come in.
     Until(Instant),
     ForNews,
-}
-
-fn read(row: &WaitingRow) -> Result<Waiting, String> {
-    let waiting = Waiting::read(row.payload.clone()).map_err(|error| with_causes(&error))?;
-    waiting
-        .into_iter()
-        .next()
-        .ok_or_else(|| "the envelope is empty".to_owned())
 }

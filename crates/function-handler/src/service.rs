@@ -16,6 +16,7 @@ use protocol::projects::v1::key_service_server::KeyServiceServer;
 use protocol::projects::v1::project_service_server::ProjectServiceServer;
 use protocol::registry::v1::registry_service_server::RegistryServiceServer;
 use protocol::registry_feed::{self, RegistryView};
+use protocol::waiting::v1::waiting_service_server::WaitingServiceServer;
 use serde::{Deserialize, Serialize};
 use settings::SecretString;
 use storage::{RegistryStore, WaitingRoom};
@@ -29,6 +30,7 @@ use crate::inbound::follow_registry::Follower;
 use crate::inbound::functions::Functions;
 use crate::inbound::gate::Gate;
 use crate::inbound::keys::Keys;
+use crate::inbound::operate::Operate;
 use crate::inbound::projects::Projects;
 use crate::inbound::registry::RegistryFeed;
 use crate::inbound::triggers::Triggers;
@@ -45,6 +47,7 @@ pub const SERVED: &[&str] = &[
     "tripline.projects.v1.ProjectService",
     "tripline.projects.v1.KeyService",
     "tripline.registry.v1.RegistryService",
+    "tripline.waiting.v1.WaitingService",
 ];
 
 /// What the handler needs of the world.
@@ -68,6 +71,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Service {
     desk: Desk,
+    operate: Operate,
 }
 
 /// Wires the handler and starts its loops.
@@ -107,6 +111,8 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             broker: Arc::clone(&broker),
             index: Arc::clone(&index),
             outbound: outbound.clone(),
+            room: Arc::clone(&waiting_room),
+            tasks: tasks.clone(),
             messages_in_hand_max: config.messages_in_hand_max,
             share: share.clone(),
         };
@@ -125,9 +131,9 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     };
     tasks.spawn("waiting room intake", intake.run(tasks.stopping()));
     let release = Release {
-        room: waiting_room,
+        room: Arc::clone(&waiting_room),
         index: Arc::clone(&index),
-        outbound,
+        outbound: outbound.clone(),
         release_max: config.release_max,
         claim_for: config.claim_for.get(),
         tasks: tasks.clone(),
@@ -138,9 +144,13 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         access,
         internal_token,
     };
-    Ok(Service {
-        desk: Desk::new(gate, index, call_off, tasks),
-    })
+    let desk = Desk::new(gate, index, call_off, tasks);
+    let operate = Operate {
+        desk: desk.clone(),
+        room: waiting_room,
+        outbound,
+    };
+    Ok(Service { desk, operate })
 }
 
 impl Service {
@@ -153,6 +163,7 @@ impl Service {
             .add_service(ProjectServiceServer::new(Projects { desk: desk() }))
             .add_service(KeyServiceServer::new(Keys { desk: desk() }))
             .add_service(RegistryServiceServer::new(RegistryFeed { desk: desk() }))
+            .add_service(WaitingServiceServer::new(self.operate.clone()))
     }
 
     /// Nothing: functions and triggers are managed by gRPC.

@@ -1,7 +1,5 @@
 //! Functions, triggers, projects and keys, between `domain` and what people see.
 
-use std::time::Duration;
-
 use domain::access::ApiKey;
 use domain::format::Format;
 use domain::function::Function;
@@ -12,7 +10,8 @@ use domain::trigger::Trigger;
 use crate::fault::Fault;
 use crate::functions::v1 as functions;
 use crate::projects::v1 as projects;
-use crate::time::{from_duration, to_duration, to_timestamp};
+use crate::settings::duration;
+use crate::time::{to_duration, to_timestamp};
 
 impl From<&Function> for functions::Function {
     fn from(function: &Function) -> Self {
@@ -23,6 +22,8 @@ impl From<&Function> for functions::Function {
             created_at: Some(to_timestamp(function.created_at)),
             updated_at: Some(to_timestamp(function.updated_at)),
             revision: function.revision,
+            settings: Some((&function.settings).into()),
+            credentials: Some((&function.credentials).into()),
         }
     }
 }
@@ -50,6 +51,9 @@ impl From<&Trigger> for functions::Trigger {
             created_at: Some(to_timestamp(trigger.created_at)),
             updated_at: Some(to_timestamp(trigger.updated_at)),
             revision: trigger.revision,
+            ordering: trigger.ordering.as_str().to_owned(),
+            backlog: trigger.backlog.as_str().to_owned(),
+            depth_max: Some(trigger.depth_max),
         }
     }
 }
@@ -72,6 +76,7 @@ impl From<&Project> for projects::Project {
         Self {
             name: project.name.to_string(),
             created_at: Some(to_timestamp(project.created_at)),
+            paused: project.is_paused,
         }
     }
 }
@@ -136,13 +141,6 @@ pub fn retry_policy(
         Fault::invalid(field, error.value, "is out of range", error.allowed)
     })?;
     Ok(policy)
-}
-
-fn duration(field: &str, duration: &prost_types::Duration) -> Result<Duration, Fault> {
-    from_duration(duration).ok_or_else(|| {
-        let value = format!("{} s", duration.seconds);
-        Fault::invalid(field, value, "is negative", "a time of 0 or more")
-    })
 }
 
 /// A format by its name; `None` when none is named.

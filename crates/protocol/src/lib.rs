@@ -13,11 +13,13 @@ mod registry_change;
 mod time;
 
 pub mod access;
+pub mod credentials;
 pub mod fault;
 pub mod function;
 pub mod introspection;
 pub mod problem;
 pub mod registry_feed;
+pub mod settings;
 
 pub use event::ConvertError;
 pub use time::{from_duration, from_timestamp, to_duration, to_timestamp};
@@ -49,4 +51,6 @@ macro_rules! generated {
     )+};
 }
 
-generated!(delivery, events, functions, logs, projects, registry, wire);
+generated!(
+    delivery, events, functions, logs, projects, registry, waiting, wire
+);

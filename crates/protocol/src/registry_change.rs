@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use domain::access::{ApiKey, KeyHash, Scope};
 use domain::format::Format;
-use domain::function::{Credentials, Function, FunctionSettings, parse_url};
+use domain::function::{Function, parse_url};
 use domain::registry::{Change, Project};
 use domain::retry::{Backoff, RetryPolicy};
 use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 
 use crate::event::{ConvertError, invalid, parse};
+use crate::settings::{function_settings, unreadable};
 use crate::time::{duration_micros, from_micros, to_micros};
 use crate::wire::v1 as wire;
 use crate::wire::v1::registry_change::Change as Wire;
@@ -21,6 +22,7 @@ impl From<&Change> for wire::RegistryChange {
                 name: project.name.to_string(),
                 created_at_us: to_micros(project.created_at),
                 revision: project.revision,
+                paused: project.is_paused,
             }),
             Change::Key(key) => Wire::Key(key.into()),
             Change::Function(function) => Wire::Function(function.into()),
@@ -53,6 +55,7 @@ impl TryFrom<wire::RegistryChange> for Change {
             Wire::Project(project) => Self::Project(Project {
                 name: parse("project.name", &project.name)?,
                 created_at: from_micros(project.created_at_us),
+                is_paused: project.paused,
                 revision: project.revision,
             }),
             Wire::Key(key) => Self::Key(key.try_into()?),
@@ -126,6 +129,8 @@ impl From<&Function> for wire::RegistryFunction {
             created_at_us: to_micros(function.created_at),
             updated_at_us: to_micros(function.updated_at),
             revision: function.revision,
+            settings: Some((&function.settings).into()),
+            credentials: Some((&function.credentials).into()),
         }
     }
 }
@@ -143,8 +148,9 @@ impl TryFrom<wire::RegistryFunction> for Function {
                 .ok_or_else(|| invalid("function.format", function.format))?,
             secret: function.secret,
             signing_secret: function.signing_secret,
-            settings: FunctionSettings::default(),
-            credentials: Credentials::default(),
+            settings: function_settings(&function.settings.unwrap_or_default())
+                .map_err(unreadable)?,
+            credentials: function.credentials.unwrap_or_default().try_into()?,
             created_at: from_micros(function.created_at_us),
             updated_at: from_micros(function.updated_at_us),
             revision: function.revision,
@@ -176,6 +182,7 @@ impl From<&Trigger> for wire::RegistryTrigger {
             created_at_us: to_micros(trigger.created_at),
             updated_at_us: to_micros(trigger.updated_at),
             revision: trigger.revision,
+            settings: Some(trigger.into()),
         }
     }
 }
@@ -195,7 +202,7 @@ impl TryFrom<wire::RegistryTrigger> for Trigger {
         let retry = trigger.retry.ok_or(ConvertError::Missing {
             field: "trigger.retry",
         })?;
-        Ok(Self {
+        let mut read = Self {
             project: parse("trigger.project", &trigger.project)?,
             name: parse("trigger.name", &trigger.name)?,
             function: parse("trigger.function", &trigger.function)?,
@@ -216,7 +223,9 @@ impl TryFrom<wire::RegistryTrigger> for Trigger {
             created_at: from_micros(trigger.created_at_us),
             updated_at: from_micros(trigger.updated_at_us),
             revision: trigger.revision,
-        })
+        };
+        trigger.settings.unwrap_or_default().apply(&mut read)?;
+        Ok(read)
     }
 }
 

@@ -84,12 +84,12 @@ impl Cipher {
 
     /// Seals `secret`; only with the same `place` can it be opened again, so a sealed text that
     /// is copied to another row is worth nothing there.
-    pub(crate) fn seal(&self, secret: &str, place: &str) -> Result<Vec<u8>, Error> {
+    pub(crate) fn seal(&self, secret: &[u8], place: &str) -> Result<Vec<u8>, Error> {
         let key = self.keys.first().ok_or(Error::Key("there is none"))?;
         let mut nonce = [0_u8; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_cause| Error::Random)?;
         let payload = Payload {
-            msg: secret.as_bytes(),
+            msg: secret,
             aad: place.as_bytes(),
         };
         let sealed = key
@@ -99,7 +99,12 @@ impl Cipher {
         Ok([&[key.id], nonce.as_slice(), sealed.as_slice()].concat())
     }
 
-    pub(crate) fn open(&self, sealed: &[u8], place: &str) -> Result<String, Error> {
+    pub(crate) fn open_text(&self, sealed: &[u8], place: &str) -> Result<String, Error> {
+        String::from_utf8(self.open(sealed, place)?)
+            .map_err(|_cause| Error::corrupt("secret", "it is not text"))
+    }
+
+    pub(crate) fn open(&self, sealed: &[u8], place: &str) -> Result<Vec<u8>, Error> {
         let unreadable = |problem: &str| Error::corrupt("secret", problem);
         let (id, rest) = sealed
             .split_first()
@@ -111,13 +116,11 @@ impl Cipher {
             msg: message,
             aad: place.as_bytes(),
         };
-        let opened = self
-            .keys
+        self.keys
             .iter()
             .filter(|key| key.id == *id)
             .find_map(|key| key.cipher.decrypt(&XNonce::from(*nonce), payload()).ok())
-            .ok_or_else(|| unreadable("none of the encryption keys opens it"))?;
-        String::from_utf8(opened).map_err(|_cause| unreadable("it is not text"))
+            .ok_or_else(|| unreadable("none of the encryption keys opens it"))
     }
 }
 
@@ -192,11 +195,11 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_at_its_place_only() {
         let cipher = Cipher::from_key([7; 32]);
-        let sealed = cipher.seal("my secret", "acme/default/welcome").unwrap();
+        let sealed = cipher.seal(b"my secret", "acme/default/welcome").unwrap();
         assert!(!sealed.windows(9).any(|window| window == b"my secret"));
         assert_eq!(
             cipher.open(&sealed, "acme/default/welcome").unwrap(),
-            "my secret"
+            b"my secret"
         );
         assert!(cipher.open(&sealed, "acme/default/other").is_err());
         assert!(
@@ -212,17 +215,17 @@ mod tests {
         let (old, new) = ("11".repeat(32), "22".repeat(32));
         let sealed = Cipher::from_text(&old)
             .unwrap()
-            .seal("secret", "place")
+            .seal(b"secret", "place")
             .unwrap();
         let both = Cipher::from_text(&format!("# rotated\n{new}\n{old}\n")).unwrap();
-        assert_eq!(both.open(&sealed, "place").unwrap(), "secret");
-        let sealed = both.seal("secret", "place").unwrap();
+        assert_eq!(both.open(&sealed, "place").unwrap(), b"secret");
+        let sealed = both.seal(b"secret", "place").unwrap();
         assert_eq!(
             Cipher::from_text(&new)
                 .unwrap()
                 .open(&sealed, "place")
                 .unwrap(),
-            "secret"
+            b"secret"
         );
     }
 
@@ -244,10 +247,10 @@ mod tests {
         ));
         let sealed = Cipher::from_file(&path, true)
             .unwrap()
-            .seal("secret", "place")
+            .seal(b"secret", "place")
             .unwrap();
         let again = Cipher::from_file(&path, true).unwrap();
-        assert_eq!(again.open(&sealed, "place").unwrap(), "secret");
+        assert_eq!(again.open(&sealed, "place").unwrap(), b"secret");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;

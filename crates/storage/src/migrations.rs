@@ -3,38 +3,68 @@
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-/// Numbered from 1 in the order in which they are listed.
-type Listed = [(&'static str, &'static str)];
+/// Each with the number of its file; a number once given away is never another's.
+type Listed = [(i64, &'static str, &'static str)];
 
 const POSTGRES: &Listed = &[
     (
+        1,
         "functions",
         include_str!("../migrations/postgres/0001_functions.sql"),
     ),
     (
+        2,
         "delivery",
         include_str!("../migrations/postgres/0002_delivery.sql"),
     ),
-    ("logs", include_str!("../migrations/postgres/0003_logs.sql")),
+    (
+        3,
+        "logs",
+        include_str!("../migrations/postgres/0003_logs.sql"),
+    ),
+    (
+        4,
+        "settings",
+        include_str!("../migrations/postgres/0004_settings.sql"),
+    ),
+    (
+        5,
+        "lanes",
+        include_str!("../migrations/postgres/0005_lanes.sql"),
+    ),
 ];
 
 const SQLITE_TRIPLINE: &Listed = &[
     (
+        1,
         "functions",
         include_str!("../migrations/sqlite/tripline/0001_functions.sql"),
     ),
     (
+        2,
         "delivery",
         include_str!("../migrations/sqlite/tripline/0002_delivery.sql"),
+    ),
+    (
+        3,
+        "settings",
+        include_str!("../migrations/sqlite/tripline/0003_settings.sql"),
+    ),
+    (
+        4,
+        "lanes",
+        include_str!("../migrations/sqlite/tripline/0004_lanes.sql"),
     ),
 ];
 
 const SQLITE_LOGS: &Listed = &[(
+    1,
     "logs",
     include_str!("../migrations/sqlite/logs/0001_logs.sql"),
 )];
 
 const SQLITE_QUEUE: &Listed = &[(
+    1,
     "queue",
     include_str!("../migrations/sqlite/queue/0001_queue.sql"),
 )];
@@ -56,7 +86,7 @@ pub(crate) fn sqlite_queue() -> Migrator {
 }
 
 fn migrator(listed: &Listed) -> Migrator {
-    let migrations = (1..).zip(listed).map(|(version, &(name, sql))| {
+    let migrations = listed.iter().map(|&(version, name, sql)| {
         Migration::new(
             version,
             name.into(),

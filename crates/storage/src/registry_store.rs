@@ -84,6 +84,11 @@ pub trait RegistryStore: Send + Sync + std::fmt::Debug {
     /// `AlreadyExists` when the name is taken.
     async fn create_project(&self, project: &Project, first_key: &ApiKey) -> Result<u64, Error>;
     async fn projects(&self) -> Result<Vec<Project>, Error>;
+    /// Pauses or resumes a project.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such project.
+    async fn pause_project(&self, name: &ProjectName, is_paused: bool) -> Result<Project, Error>;
 
     async fn create_key(&self, key: &ApiKey) -> Result<u64, Error>;
     async fn keys(&self, project: &ProjectName) -> Result<Vec<ApiKey>, Error>;

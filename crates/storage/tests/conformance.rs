@@ -6,6 +6,10 @@
     reason = "a broken set-up should stop the test"
 )]
 
+#[path = "conformance/lanes.rs"]
+mod lanes;
+#[path = "conformance/lines.rs"]
+mod lines;
 #[path = "conformance/log_listing.rs"]
 mod log_listing;
 #[path = "conformance/logs.rs"]
@@ -185,6 +189,7 @@ macro_rules! on_both_databases {
 on_both_databases! {
     registry:
         a_project_is_made_once_and_with_its_first_key,
+        a_paused_project_is_told_to_everybody,
         a_revoked_key_keeps_its_first_time,
         a_function_and_its_trigger_come_back_as_given,
         secrets_are_in_no_table_in_clear,
@@ -198,6 +203,7 @@ on_both_databases! {
         a_reader_misses_nothing_that_is_changed_meanwhile,
         who_lags_too_far_behind_gets_a_snapshot,
         a_change_wakes_those_who_wait,
+        a_row_without_settings_has_their_defaults,
         a_hundred_thousand_triggers_load;
     waiting_room:
         a_row_comes_when_it_is_due_and_only_once,
@@ -212,6 +218,23 @@ on_both_databases! {
         thousands_are_made_due_in_one_call,
         a_row_that_is_made_due_wakes_those_who_wait,
         rows_are_counted_by_reason;
+    lanes:
+        a_project_with_many_lanes_does_not_starve_one_with_a_single_lane,
+        a_lane_lets_go_what_its_allowance_says,
+        an_allowance_is_shared_by_all_who_take,
+        what_is_paused_stays_until_it_is_woken,
+        the_same_attempt_handed_back_is_stored_and_not_removed_with_the_old_one,
+        what_cannot_be_read_holds_up_nobody,
+        a_lane_that_was_lost_is_mended,
+        operators_see_and_move_what_waits;
+    lines:
+        only_the_first_of_a_line_comes_until_it_has_ended,
+        a_first_that_must_be_tried_again_holds_up_its_own_line_alone,
+        a_line_goes_on_when_its_first_is_removed_or_set_aside,
+        what_is_put_back_stays_first,
+        what_waited_for_its_time_joins_a_line_at_its_end,
+        an_operator_takes_one_out_of_the_middle_of_a_line,
+        no_line_is_ever_left_standing;
     log_listing:
         a_listing_shows_everything_newest_first_in_pages,
         filters_by_delivery_narrow_a_listing,

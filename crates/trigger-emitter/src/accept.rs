@@ -1,9 +1,10 @@
 //! Decides whether a draft is an event: every field is checked here, once, and nowhere later.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domain::Timestamp;
-use domain::event::{ATTRIBUTE_BYTES_MAX, Actor, Event, is_json};
+use domain::event::{AHEAD_MAX, ATTRIBUTE_BYTES_MAX, Actor, Event, is_json};
 use domain::event_type::EventType;
 use domain::id::EventId;
 use domain::name::ProjectName;
@@ -31,13 +32,15 @@ const ALLOWED_SOURCE: &str = "a URI reference, such as /projects/shop or https:/
 const DERIVED_EXTENSIONS: [&str; 3] = ["eventname", "eventnumber", "params"];
 
 /// Attributes with a field of their own, which an extension cannot replace.
-const OWN_ATTRIBUTES: [&str; 15] = [
+const OWN_ATTRIBUTES: [&str; 17] = [
     "actorid",
     "actorkind",
     "causationid",
     "correlationid",
     "data",
     "datacontenttype",
+    "delay",
+    "deliverat",
     "depth",
     "id",
     "partitionkey",
@@ -117,7 +120,7 @@ pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fau
         causation_id: check.text(Field::CausationId, draft.causation_id)?,
         depth: check.depth(draft.depth)?,
         ancestry: Vec::new(),
-        deliver_at: None,
+        deliver_at: check.deliver_at(draft.deliver_at, draft.delay, at.now)?,
         traceparent: Some(traceparent),
         extensions: check.extensions(draft.extensions)?,
     })
@@ -277,6 +280,35 @@ impl Check {
             "is too large",
             "0 to 2147483647",
         ))
+    }
+
+    /// A time that has passed means at once.
+    fn deliver_at(
+        &self,
+        deliver_at: Option<Timestamp>,
+        delay: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Fault> {
+        const ALLOWED: &str = "at most 6 days ahead, a day less than logs are kept";
+        let (field, value, time) = match (deliver_at, delay) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(delay)) => {
+                let value = settings::Duration::from(delay).to_string();
+                let other = self.dialect.name(Field::DeliverAt);
+                let message = format!("is there beside {other}");
+                return Err(self.fault(Field::Delay, &value, message, "one of the two"));
+            }
+            (Some(time), None) => (Field::DeliverAt, time.to_string(), Some(time)),
+            (None, Some(delay)) => {
+                let value = settings::Duration::from(delay).to_string();
+                (Field::Delay, value, now.saturating_add(delay).ok())
+            }
+        };
+        let latest = now.saturating_add(AHEAD_MAX).unwrap_or(Timestamp::MAX);
+        match time {
+            Some(time) if time <= latest => Ok(Some(time).filter(|time| *time > now)),
+            Some(_) | None => Err(self.fault(field, &value, "is too far ahead", ALLOWED)),
+        }
     }
 
     fn traceparent(&self, text: Option<String>) -> Result<Option<String>, Fault> {

@@ -1,6 +1,7 @@
 //! An event as a client sends it, whichever way it came, and how that way names its fields.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Timestamp;
@@ -24,6 +25,8 @@ pub struct Draft {
     pub causation_id: Option<String>,
     pub depth: u32,
     pub traceparent: Option<String>,
+    pub deliver_at: Option<Timestamp>,
+    pub delay: Option<Duration>,
     pub extensions: BTreeMap<String, String>,
 }
 
@@ -44,6 +47,8 @@ pub enum Field {
     CausationId,
     Depth,
     Traceparent,
+    DeliverAt,
+    Delay,
 }
 
 /// A way to write events; each has its own names for the fields.
@@ -98,6 +103,7 @@ impl Field {
             Self::PartitionKey => "partition_key",
             Self::CorrelationId => "correlation_id",
             Self::CausationId => "causation_id",
+            Self::DeliverAt => "deliver_at",
             other => other.attribute(),
         }
     }
@@ -119,6 +125,8 @@ impl Field {
             Self::CausationId => "causationid",
             Self::Depth => "depth",
             Self::Traceparent => "traceparent",
+            Self::DeliverAt => "deliverat",
+            Self::Delay => "delay",
         }
     }
 
@@ -138,6 +146,8 @@ impl Field {
             Self::CausationId => "ce-causationid",
             Self::Depth => "ce-depth",
             Self::Traceparent => "ce-traceparent",
+            Self::DeliverAt => "ce-deliverat",
+            Self::Delay => "ce-delay",
         }
     }
 }

@@ -8,6 +8,7 @@ use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
 use protocol::logs::v1::log_service_client::LogServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
+use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -116,6 +117,12 @@ impl Connection {
     pub(crate) fn deliveries(&self) -> Result<DeliveryServiceClient<Authorised>, Failure> {
         Ok(DeliveryServiceClient::new(
             self.connect(self.worker.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn waiting(&self) -> Result<WaitingServiceClient<Authorised>, Failure> {
+        Ok(WaitingServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
         ))
     }
 

@@ -4,11 +4,17 @@
     reason = "the help shows it as it stands, backticks included"
 )]
 
+mod deliveries;
+mod function_flags;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
+
+pub(crate) use self::deliveries::Deliveries;
+pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -115,11 +121,15 @@ pub(crate) enum ClientCommand {
 
     /// Create, change and test functions
     #[command(subcommand)]
-    Functions(Functions),
+    Functions(Box<Functions>),
 
     /// Create and change triggers: which events call a function, and how often it is tried
     #[command(subcommand)]
     Triggers(Triggers),
+
+    /// See what waits and why; put it off, cancel it or have it tried at once
+    #[command(subcommand)]
+    Deliveries(Deliveries),
 
     /// See what happened
     Logs(Logs),
@@ -211,6 +221,14 @@ pub(crate) struct Emit {
     /// Take an event with this key only once, instead of by its id
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
+
+    /// Call functions only after this time, for example 30s or 2h, at most 6 days
+    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+    pub(crate) delay: Option<std::time::Duration>,
+
+    /// Call functions only from then on, for example 2026-11-23T08:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with = "delay")]
+    pub(crate) deliver_at: Option<jiff::Timestamp>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -232,6 +250,8 @@ pub(crate) enum Functions {
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
+        flags: FunctionFlags,
+        #[command(flatten)]
         retry: Retry,
     },
     /// List functions
@@ -247,7 +267,17 @@ pub(crate) enum Functions {
         /// schmuckli, cloudevents-structured or cloudevents-binary
         #[arg(long)]
         format: Option<String>,
+        #[command(flatten)]
+        flags: FunctionFlags,
+        /// What goes back to its default: concurrency, rate, headers, batch, disable-after, token,
+        /// proxy, ca, client-cert, authorization
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        reset: Vec<String>,
     },
+    /// Stop calling a function: what it is owed waits, and nothing is lost
+    Pause { name: String },
+    /// Call a function again, or one that was switched off by itself, and send what has waited
+    Resume { name: String },
     /// Delete a function and its triggers
     Delete { name: String },
     /// Send a signed test call and show request and response; nothing is logged
@@ -313,6 +343,18 @@ pub(crate) struct Conditions {
     /// Overrides the function's format
     #[arg(long)]
     pub(crate) format: Option<String>,
+
+    /// none (the default), or key: one after the other for each key of the events
+    #[arg(long)]
+    pub(crate) ordering: Option<String>,
+
+    /// What is delivered of a key's backlog: all (the default) or latest
+    #[arg(long)]
+    pub(crate) backlog: Option<String>,
+
+    /// Events with more events than this behind them call nobody [server's default: 8]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_depth: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -446,6 +488,16 @@ pub(crate) enum Projects {
     Create { name: String },
     /// List projects
     List,
+    /// Stop calling the functions of a project: what they are owed waits, and nothing is lost
+    Pause {
+        /// The key's own project when it is left out
+        name: Option<String>,
+    },
+    /// Call the functions of a project again, and send what has waited
+    Resume {
+        /// The key's own project when it is left out
+        name: Option<String>,
+    },
 }
 
 #[cfg(test)]

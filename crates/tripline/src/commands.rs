@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod bench;
+mod deliveries;
 mod emit;
 mod functions;
 mod health;
@@ -33,8 +34,9 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
     let ended = runtime.block_on(async {
         match command {
             ClientCommand::Emit(options) => emit::run(options, &connection).await,
-            ClientCommand::Functions(command) => functions::run(command, &connection).await,
+            ClientCommand::Functions(command) => functions::run(*command, &connection).await,
             ClientCommand::Triggers(command) => triggers::run(command, &connection).await,
+            ClientCommand::Deliveries(command) => deliveries::run(command, &connection).await,
             ClientCommand::Logs(options) => logs::run(options, &connection).await,
             ClientCommand::Keys(command) => keys::run(command, &connection).await,
             ClientCommand::Projects(command) => projects::run(command, &connection).await,

@@ -65,6 +65,7 @@ impl World {
             changes: vec![Change::Project(Project {
                 name: project(),
                 created_at: Timestamp::now(),
+                is_paused: false,
                 revision: 1,
             })],
         });

@@ -72,6 +72,22 @@ pub enum Signing {
     Both,
 }
 
+impl Signing {
+    pub const ALL: [Self; 3] = [Self::Hmac, Self::Ed25519, Self::Both];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hmac => "v1",
+            Self::Ed25519 => "v1a",
+            Self::Both => "both",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
 /// How an `X-SC-Token` is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenAlgorithm {
@@ -79,6 +95,21 @@ pub enum TokenAlgorithm {
     Hs256,
     /// With the system's ed25519 key, whose public half is at `/.well-known/jwks.json`.
     EdDsa,
+}
+
+impl TokenAlgorithm {
+    pub const ALL: [Self; 2] = [Self::Hs256, Self::EdDsa];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hs256 => "hs256",
+            Self::EdDsa => "eddsa",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
 }
 
 /// How a request shows the endpoint that it may call it. Secret.
@@ -110,6 +141,18 @@ pub enum Authorization {
         client_secret: String,
         scope: String,
     },
+}
+
+impl Authorization {
+    /// Its kind; empty where there is none.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Basic { .. } => "basic",
+            Self::Bearer { .. } => "bearer",
+            Self::OAuth2 { .. } => "oauth2",
+        }
+    }
 }
 
 /// For endpoints that ask who calls, by TLS. Secret.

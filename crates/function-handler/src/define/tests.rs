@@ -128,6 +128,14 @@ fn mask(paths: &[&str]) -> FieldMask {
     }
 }
 
+fn update(function: wire::Function, paths: &[&str]) -> wire::UpdateFunctionRequest {
+    wire::UpdateFunctionRequest {
+        function: Some(function),
+        update_mask: Some(mask(paths)),
+        credentials: None,
+    }
+}
+
 #[test]
 fn only_what_the_mask_names_is_changed() {
     let on = vec!["1000".to_owned()];
@@ -139,7 +147,7 @@ fn only_what_the_mask_names_is_changed() {
         url: "https://other.example/".to_owned(),
         ..wire::Function::default()
     };
-    change_function(&mut function, &wanted, Some(&mask(&["url"])), later).unwrap();
+    change_function(&mut function, &update(wanted, &["url"]), later).unwrap();
     assert_eq!(function.url.as_str(), "https://other.example/");
     assert_eq!(function.updated_at, later);
 
@@ -188,11 +196,16 @@ fn only_what_the_mask_names_is_changed() {
 fn a_mask_that_is_empty_or_names_something_else_is_refused() {
     let (mut function, _) = defined(&welcome());
     let mut change = |mask: Option<&FieldMask>| {
-        let wanted = wire::Function::default();
-        change_function(&mut function, &wanted, mask, Timestamp::UNIX_EPOCH).unwrap_err()
+        let request = wire::UpdateFunctionRequest {
+            update_mask: mask.cloned(),
+            ..wire::UpdateFunctionRequest::default()
+        };
+        change_function(&mut function, &request, Timestamp::UNIX_EPOCH).unwrap_err()
     };
     assert_eq!(change(None).field.unwrap(), "update_mask");
     let fault = change(Some(&mask(&["name"])));
     assert_eq!(fault.value.unwrap(), "name");
-    assert_eq!(fault.allowed.unwrap(), "url, format");
+    assert!(fault.allowed.unwrap().starts_with("url, format, settings"));
 }
+
+mod settings;

@@ -6,13 +6,20 @@ use std::time::Duration;
 
 use broker::{Acknowledgement, Broker, Consumer, PublishError, Queue, Received};
 use coordination::Share;
+use domain::delivery::Waiting;
 use domain::event::Event;
 use futures::stream::{FuturesOrdered, StreamExt as _};
+use jiff::Timestamp;
+use lifecycle::Tasks;
 use protocol::envelope::Envelope as _;
-use tokio::time::timeout;
+use storage::WaitingRoom;
+use storage::waiting_room::WaitingRow;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::read_or_set_aside;
+use super::waiting::row_of;
+use crate::error::with_causes;
 use crate::index::Index;
 use crate::match_events::match_events;
 use crate::metrics;
@@ -34,10 +41,16 @@ pub struct EventShard {
     pub broker: Arc<dyn Broker>,
     pub index: Arc<Index>,
     pub outbound: Outbound,
+    pub room: Arc<dyn WaitingRoom>,
+    pub tasks: Tasks,
     pub messages_in_hand_max: u16,
     /// Which shards this replica should serve, for as long as the others are alive.
     pub share: Share,
 }
+
+/// While the database is away, deliveries that must stand in line are tried again this often.
+const BACK_OFF_MIN: Duration = Duration::from_millis(100);
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
 /// A shard that is somebody else's share is left to them this long before standing by for it.
 const STAND_BY_AFTER: Duration = Duration::from_secs(1);
@@ -116,10 +129,13 @@ impl EventShard {
             acknowledgements,
         } = batch;
         let count = events.len();
-        let fanout = self
+        let now = Timestamp::now();
+        let mut fanout = self
             .index
-            .with(|matcher, registry| match_events(matcher, registry, events, shards));
+            .with(|matcher, registry| match_events(matcher, registry, events, shards, now));
         metrics::matched(count, fanout.unmatched, fanout.deliveries);
+        // Before anything of the next batch: the order of the rows is that of the events.
+        self.line_up(&std::mem::take(&mut fanout.in_line)).await?;
         let sent = self.outbound.send(fanout).await?;
         Ok(async move {
             match sent.durable().await {
@@ -134,6 +150,34 @@ impl EventShard {
                 Err(error) => warn!(%error, "events will come again"),
             }
         })
+    }
+}
+
+impl EventShard {
+    /// Stores what must stand in line. Nothing else of the shard goes on before: it could be an
+    /// event of the same key.
+    async fn line_up(&self, in_line: &[Waiting]) -> Result<(), PublishError> {
+        if in_line.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = in_line
+            .iter()
+            .map(|waiting| WaitingRow {
+                order_key: waiting.event.ordering_key().map(ToOwned::to_owned),
+                ..row_of(waiting)
+            })
+            .collect();
+        let mut back_off = BACK_OFF_MIN;
+        while let Err(error) = self.room.line_up(&rows).await {
+            warn!(error = %with_causes(&error), rows = rows.len(), "deliveries cannot be put in line");
+            if self.tasks.is_stopping() {
+                return Err(PublishError::Unavailable);
+            }
+            sleep(back_off).await;
+            back_off = (back_off * 2).min(BACK_OFF_MAX);
+        }
+        metrics::stored(rows.len());
+        Ok(())
     }
 }
 

@@ -84,14 +84,12 @@ impl FunctionService for Functions {
         let project = self.gate().project(request.metadata(), Scope::Manage)?;
         let request = request.into_inner();
         let allowed = "a function with its name and what is to change";
-        let wanted = request
-            .function
-            .ok_or_else(|| Fault::missing("function", allowed))?;
+        let wanted = request.function.as_ref();
+        let wanted = wanted.ok_or_else(|| Fault::missing("function", allowed))?;
         let name = define::function_name("name", &wanted.name)
             .map_err(|fault| fault.within("function"))?;
         let mut function = self.existing(&project, &name).await?;
-        let mask = request.update_mask.as_ref();
-        define::change_function(&mut function, &wanted, mask, now())?;
+        define::change_function(&mut function, &request, now())?;
         let store = self.desk.index.store();
         function.revision = store.update_function(&function).await.map_err(of_storage)?;
         self.desk.catch_up(function.revision).await;

@@ -6,6 +6,7 @@ use domain::registry::Project;
 use protocol::fault::Fault;
 use protocol::projects::v1 as wire;
 use protocol::projects::v1::project_service_server::ProjectService;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
@@ -37,6 +38,7 @@ impl ProjectService for Projects {
         let project = Project {
             name,
             created_at,
+            is_paused: false,
             revision: 0,
         };
         let store = self.desk.index.store();
@@ -72,5 +74,56 @@ impl ProjectService for Projects {
         projects.sort_by(|one, other| one.name.cmp(&other.name));
         let projects = projects.iter().map(Into::into).collect();
         Ok(Response::new(wire::ListProjectsResponse { projects }))
+    }
+
+    async fn pause_project(
+        &self,
+        request: Request<wire::PauseProjectRequest>,
+    ) -> Result<Response<wire::Project>, Status> {
+        let name = self.named(request.metadata(), &request.get_ref().name)?;
+        self.pause(name, true).await
+    }
+
+    async fn resume_project(
+        &self,
+        request: Request<wire::ResumeProjectRequest>,
+    ) -> Result<Response<wire::Project>, Status> {
+        let name = self.named(request.metadata(), &request.get_ref().name)?;
+        self.pause(name, false).await
+    }
+}
+
+impl Projects {
+    /// An operator may name any project, a key only its own.
+    fn named(&self, metadata: &MetadataMap, name: &str) -> Result<ProjectName, Fault> {
+        let gate = &self.desk.gate;
+        let named = match name {
+            "" => None,
+            text => {
+                let name: ProjectName = text.parse().map_err(|error| of_name("name", error))?;
+                Some(name)
+            }
+        };
+        if let (Some(name), Ok(())) = (&named, gate.operator(metadata)) {
+            return Ok(name.clone());
+        }
+        let own = gate.project(metadata, Scope::Manage)?;
+        match named {
+            Some(name) if name != own => Err(Fault::not_found("project", name)),
+            _ => Ok(own),
+        }
+    }
+
+    async fn pause(
+        &self,
+        name: ProjectName,
+        is_paused: bool,
+    ) -> Result<Response<wire::Project>, Status> {
+        let store = self.desk.index.store();
+        let paused = store.pause_project(&name, is_paused).await;
+        let project = paused.map_err(of_storage)?;
+        self.desk.catch_up(project.revision).await;
+        info!(project = %name, is_paused, revision = project.revision, "project paused or resumed");
+        Ok(Response::new((&project).into()))
     }
 }

@@ -85,6 +85,7 @@ impl TriggerService for Triggers {
             .ok_or_else(|| Fault::missing("trigger", allowed))?;
         let name = trigger_name(&wanted.name).map_err(|fault| fault.within("trigger"))?;
         let mut trigger = self.existing(&project, &name).await?;
+        let policy_before = trigger.retry.clone();
         let mask = request.update_mask.as_ref();
         define::change_trigger(&mut trigger, &wanted, mask, now()).map_err(|fault| {
             if fault.field.as_deref() == Some("update_mask") {
@@ -98,6 +99,10 @@ impl TriggerService for Triggers {
         self.desk.catch_up(trigger.revision).await;
         if !trigger.is_enabled {
             let owner = Owner::Trigger(name.clone());
+            self.desk.call_off.waiting_for(&project, owner);
+        } else if trigger.retry != policy_before {
+            // What waits to be tried again follows the policy in force.
+            let owner = Owner::RetriesOf(name.clone());
             self.desk.call_off.waiting_for(&project, owner);
         }
         info!(%project, trigger = %name, revision = trigger.revision, "trigger changed");

@@ -1,4 +1,4 @@
-//! Takes deliveries that must wait from their queue into the waiting room.
+//! Takes from its queue what the waiting room is told: what must wait, how fast it may go, what ended.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Acknowledgement, Broker, Queue, take_waiting};
-use domain::delivery::Waiting;
+use domain::delivery::{Allowance, Ended, Notice, Waiting};
 use protocol::envelope::Envelope as _;
 use storage::WaitingRoom;
 use storage::waiting_room::WaitingRow;
@@ -49,22 +49,21 @@ impl WaitingIntake {
                 received = consumer.next() => received,
             };
             let Some(first) = received else { break };
-            let mut taken = Vec::new();
+            let mut told = Told::default();
             let mut acknowledgements = Vec::new();
             for received in take_waiting(consumer.as_mut(), first, MESSAGES_MAX, BYTES_MAX) {
-                if let Some((waiting, acknowledgement)) = read_or_set_aside(received, Waiting::read)
+                if let Some((notices, acknowledgement)) = read_or_set_aside(received, Notice::read)
                 {
-                    taken.extend(waiting);
+                    notices.into_iter().for_each(|notice| told.add(notice));
                     acknowledgements.push(acknowledgement);
                 }
             }
-            let rows: Vec<_> = taken.iter().map(row_of).collect();
             tokio::select! {
                 () = &mut stopping => break,
-                () = self.store(&rows) => {}
+                () = self.store(&told) => {}
             }
-            metrics::stored(rows.len());
-            self.call_off_unwanted(&taken);
+            metrics::stored(told.waiting.len());
+            self.call_off_unwanted(&told.waiting);
             acknowledgements.into_iter().for_each(Acknowledgement::ack);
         }
         consumer.cancel().await;
@@ -92,18 +91,44 @@ impl WaitingIntake {
 
     /// Tries until it is done. A lasting refusal may be a missing migration, so it is no reason
     /// to set a delivery aside.
-    async fn store(&self, rows: &[WaitingRow]) {
+    async fn store(&self, told: &Told) {
+        let rows: Vec<_> = told.waiting.iter().map(row_of).collect();
         let mut back_off = BACK_OFF_MIN;
-        while let Err(error) = self.room.put(rows).await {
-            warn!(error = %with_causes(&error), rows = rows.len(), "deliveries cannot be put into the waiting room");
+        while let Err(error) = self.store_once(&rows, told).await {
+            warn!(error = %with_causes(&error), rows = rows.len(), "the waiting room cannot be told");
             sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
+        }
+    }
+
+    /// What waits first: what has ended may have come to wait in the same breath.
+    async fn store_once(&self, rows: &[WaitingRow], told: &Told) -> Result<(), storage::Error> {
+        self.room.put(rows).await?;
+        self.room.allow(&told.allowed).await?;
+        self.room.end(&told.ended).await
+    }
+}
+
+/// What several messages say, by kind.
+#[derive(Debug, Default)]
+struct Told {
+    waiting: Vec<Waiting>,
+    allowed: Vec<Allowance>,
+    ended: Vec<Ended>,
+}
+
+impl Told {
+    fn add(&mut self, notice: Notice) {
+        match notice {
+            Notice::Wait(waiting) => self.waiting.push(*waiting),
+            Notice::Allow(allowance) => self.allowed.push(allowance),
+            Notice::End(ended) => self.ended.push(ended),
         }
     }
 }
 
 /// The payload is an envelope of its own, so that a later release can still read it.
-fn row_of(waiting: &Waiting) -> WaitingRow {
+pub(crate) fn row_of(waiting: &Waiting) -> WaitingRow {
     let target = &waiting.target;
     WaitingRow {
         project: waiting.event.project.clone(),
@@ -115,6 +140,7 @@ fn row_of(waiting: &Waiting) -> WaitingRow {
         reason: waiting.reason,
         since: waiting.since,
         due_at: waiting.due_at,
+        order_key: None,
         payload: Waiting::write(std::slice::from_ref(waiting)),
     }
 }

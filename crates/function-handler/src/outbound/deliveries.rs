@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use broker::{BatchLimits, Batcher, Broker, Encoding, Message, PublishError, Pushed, Queue};
-use domain::delivery::Consignment;
+use domain::delivery::{Consignment, Notice};
 use domain::record::Record;
 use futures::future::try_join_all;
 use lifecycle::Tasks;
@@ -23,6 +23,7 @@ const DELIVERY_BYTES_MIN: usize = MESSAGE_BYTES_MAX / TARGETS_MAX;
 pub struct Outbound {
     deliveries: Arc<[Batcher<Consignment>]>,
     records: Batcher<Record>,
+    notices: Batcher<Notice>,
 }
 
 /// Resolves when all that was sent together is durable.
@@ -57,10 +58,19 @@ impl Outbound {
         let deliveries = (0..broker.topology().delivery_shards).map(line).collect();
         let encoding = Encoding::of_envelope();
         let limits = BatchLimits::unhurried();
-        let records = Batcher::start(publisher, Queue::Records, encoding, limits, tasks);
+        let records = Batcher::start(
+            Arc::clone(&publisher),
+            Queue::Records,
+            encoding,
+            limits,
+            tasks,
+        );
+        let (encoding, limits) = (Encoding::of_envelope(), BatchLimits::default());
+        let notices = Batcher::start(publisher, Queue::Waiting, encoding, limits, tasks);
         Self {
             deliveries,
             records,
+            notices,
         }
     }
 
@@ -77,6 +87,11 @@ impl Outbound {
         let mut pushed = Vec::with_capacity(fanout.consignments.len() + 1);
         for (shard, consignments) in fanout.consignments {
             pushed.push(self.line(shard)?.put_until_durable(consignments).await?);
+        }
+        if !fanout.waiting.is_empty() {
+            let waiting = fanout.waiting.into_iter();
+            let notices = waiting.map(|waiting| Notice::Wait(Box::new(waiting)));
+            pushed.push(self.notices.put_until_durable(notices.collect()).await?);
         }
         pushed.push(self.records.put_until_durable(fanout.records).await?);
         Ok(Sent(pushed))

@@ -75,6 +75,7 @@ async fn a_function_shows_its_secrets_once_and_changes_field_by_field() {
             ..Function::default()
         }),
         update_mask: mask(&["url"]),
+        credentials: None,
     };
     let changed = functions
         .update_function(handler.with_key(update))

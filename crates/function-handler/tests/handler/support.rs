@@ -25,6 +25,7 @@ use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::registry::v1::registry_service_client::RegistryServiceClient;
 use protocol::registry_feed::RegistryView;
 use settings::SecretUrl;
+use storage::waiting_room::{Shown, WaitingFilter};
 use storage::{Cipher, RegistryStore, WaitingRoom};
 use tempfile::TempDir;
 use testkit::{TestDatabase, TestVhost, eventually};
@@ -190,6 +191,12 @@ impl World {
 
     pub(crate) async fn stop(self) {
         stop(self.tasks).await;
+    }
+
+    /// What waits in project `default`.
+    pub(crate) async fn list(&self) -> Vec<Shown> {
+        let (project, all) = ("default".parse().unwrap(), WaitingFilter::default());
+        self.room.list(&project, &all, None, 1_000).await.unwrap()
     }
 
     pub(crate) async fn publish(&self, events: &[Event]) {

@@ -88,6 +88,7 @@ pub(crate) async fn start_on(
     let project = Project {
         name,
         created_at: Timestamp::UNIX_EPOCH,
+        is_paused: false,
         revision: 1,
     };
     let registry = RegistryView::default();

@@ -137,6 +137,11 @@ impl<'a> Rows<'a> {
         if let Entry::Vacant(entry) = self.events.entry((project, event.eid.uuid())) {
             entry.insert(event_row(event)?);
         }
+        // What is for later is staged until then.
+        let next_attempt_at_us = event
+            .deliver_at
+            .filter(|deliver_at| *deliver_at > event.accepted_at)
+            .map(micros);
         for target in &matched.targets {
             self.add_delivery(DeliveryRow {
                 project,
@@ -148,7 +153,7 @@ impl<'a> Rows<'a> {
                 step: 0,
                 status: Status::Staged,
                 remark: None,
-                next_attempt_at_us: None,
+                next_attempt_at_us,
                 last: LastAttempt::default(),
             });
         }

@@ -27,6 +27,26 @@ macro_rules! implement_registry_store {
                 projects_after(&mut read, 0).await
             }
 
+            async fn pause_project(
+                &self,
+                name: &ProjectName,
+                is_paused: bool,
+            ) -> Result<Project, Error> {
+                let (mut change, revision) = self.begin_change().await?;
+                let row: Option<rows::ProjectRow> = sqlx::query_as(
+                    "UPDATE projects SET is_paused = $2, revision = $3 WHERE name = $1 \
+                     RETURNING name, created_at_us, is_paused, revision",
+                )
+                .bind(name.as_str())
+                .bind(is_paused)
+                .bind(revision)
+                .fetch_optional(&mut *change)
+                .await?;
+                let row = row.ok_or_else(|| not_found("project", name))?;
+                self.commit_change(change, revision).await?;
+                rows::project(row)
+            }
+
             async fn create_key(&self, key: &ApiKey) -> Result<u64, Error> {
                 let (mut change, revision) = self.begin_change().await?;
                 require_project(&mut change, &key.project).await?;
@@ -93,7 +113,7 @@ macro_rules! implement_registry_store {
                 let mut read = self.begin_read().await?;
                 let row: Option<rows::FunctionRow> = sqlx::query_as(
                     "SELECT project, package, name, url, format, secret, signing_secret, \
-                     created_at_us, updated_at_us, revision FROM functions \
+                     settings, credentials, created_at_us, updated_at_us, revision FROM functions \
                      WHERE project = $1 AND package = $2 AND name = $3",
                 )
                 .bind(project.as_str())
@@ -113,7 +133,7 @@ macro_rules! implement_registry_store {
                 let mut read = self.begin_read().await?;
                 let rows: Vec<rows::FunctionRow> = sqlx::query_as(
                     "SELECT project, package, name, url, format, secret, signing_secret, \
-                     created_at_us, updated_at_us, revision FROM functions \
+                     settings, credentials, created_at_us, updated_at_us, revision FROM functions \
                      WHERE project = $1 AND (package, name) > ($2, $3) \
                      ORDER BY package, name LIMIT $4",
                 )
@@ -131,7 +151,8 @@ macro_rules! implement_registry_store {
                 let (mut change, revision) = self.begin_change().await?;
                 let done = sqlx::query(
                     "UPDATE functions SET url = $4, format = $5, secret = $6, \
-                     signing_secret = $7, updated_at_us = $8, revision = $9 \
+                     signing_secret = $7, settings = $8, credentials = $9, \
+                     updated_at_us = $10, revision = $11 \
                      WHERE project = $1 AND package = $2 AND name = $3",
                 )
                 .bind(function.project.as_str())
@@ -141,6 +162,8 @@ macro_rules! implement_registry_store {
                 .bind(function.format.as_str())
                 .bind(sealed.secret)
                 .bind(sealed.signing_secret)
+                .bind(settings_to_bytes(&function.settings))
+                .bind(sealed.credentials)
                 .bind(micros(function.updated_at))
                 .bind(revision)
                 .execute(&mut *change)
@@ -184,7 +207,7 @@ macro_rules! implement_registry_store {
                 let mut read = self.begin_read().await?;
                 let row: Option<rows::TriggerRow> = sqlx::query_as(
                     "SELECT project, name, package, function, is_enabled, event_types, subject, \
-                     prefix, suffix, format, retry, created_at_us, updated_at_us, revision \
+                     prefix, suffix, format, retry, settings, created_at_us, updated_at_us, revision \
                      FROM triggers WHERE project = $1 AND name = $2",
                 )
                 .bind(project.as_str())
@@ -204,7 +227,7 @@ macro_rules! implement_registry_store {
                 let mut read = self.begin_read().await?;
                 let rows: Vec<rows::TriggerRow> = sqlx::query_as(
                     "SELECT project, name, package, function, is_enabled, event_types, subject, \
-                     prefix, suffix, format, retry, created_at_us, updated_at_us, revision \
+                     prefix, suffix, format, retry, settings, created_at_us, updated_at_us, revision \
                      FROM triggers WHERE project = $1 AND name > $2 \
                      AND ($3 = '' OR (package = $3 AND function = $4)) ORDER BY name LIMIT $5",
                 )
@@ -224,7 +247,7 @@ macro_rules! implement_registry_store {
                 let done = sqlx::query(
                     "UPDATE triggers SET package = $3, function = $4, is_enabled = $5, \
                      event_types = $6, subject = $7, prefix = $8, suffix = $9, format = $10, \
-                     retry = $11, updated_at_us = $12, revision = $13 \
+                     retry = $11, settings = $12, updated_at_us = $13, revision = $14 \
                      WHERE project = $1 AND name = $2",
                 )
                 .bind(trigger.project.as_str())
@@ -238,6 +261,7 @@ macro_rules! implement_registry_store {
                 .bind(trigger.suffix.as_deref())
                 .bind(trigger.format.map(|format| format.as_str()))
                 .bind(rows::retry_text(&trigger.retry)?)
+                .bind(trigger_settings_to_bytes(trigger))
                 .bind(micros(trigger.updated_at))
                 .bind(revision)
                 .execute(&mut *change)
@@ -384,8 +408,10 @@ macro_rules! implement_registry_store {
         ) -> Result<(), Error> {
             let done = sqlx::query(
                 "INSERT INTO functions (project, package, name, url, format, secret, \
-                 signing_secret, created_at_us, updated_at_us, revision) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+                 signing_secret, settings, credentials, created_at_us, updated_at_us, \
+                 revision) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+                 ON CONFLICT DO NOTHING",
             )
             .bind(function.project.as_str())
             .bind(function.name.package.as_str())
@@ -394,6 +420,8 @@ macro_rules! implement_registry_store {
             .bind(function.format.as_str())
             .bind(&*sealed.secret)
             .bind(&*sealed.signing_secret)
+            .bind(settings_to_bytes(&function.settings))
+            .bind(&*sealed.credentials)
             .bind(micros(function.created_at))
             .bind(micros(function.updated_at))
             .bind(revision)
@@ -409,7 +437,8 @@ macro_rules! implement_registry_store {
         ) -> Result<(), Error> {
             let done = sqlx::query(
                 "INSERT INTO triggers (project, name, package, function, is_enabled, event_types, \
-                 subject, prefix, suffix, format, retry, created_at_us, updated_at_us, revision) \
+                 subject, prefix, suffix, format, retry, settings, created_at_us, updated_at_us, \
+                 revision) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
                  ON CONFLICT DO NOTHING",
             )
@@ -424,6 +453,7 @@ macro_rules! implement_registry_store {
             .bind(trigger.suffix.as_deref())
             .bind(trigger.format.map(|format| format.as_str()))
             .bind(rows::retry_text(&trigger.retry)?)
+            .bind(trigger_settings_to_bytes(trigger))
             .bind(micros(trigger.created_at))
             .bind(micros(trigger.updated_at))
             .bind(revision)
@@ -505,7 +535,7 @@ macro_rules! implement_registry_store {
             revision: i64,
         ) -> Result<Vec<Project>, Error> {
             let rows: Vec<rows::ProjectRow> = sqlx::query_as(
-                "SELECT name, created_at_us, revision FROM projects \
+                "SELECT name, created_at_us, is_paused, revision FROM projects \
                  WHERE revision > $1 ORDER BY name",
             )
             .bind(revision)
@@ -531,14 +561,14 @@ macro_rules! implement_registry_store {
             .await?;
             let functions: Vec<rows::FunctionRow> = sqlx::query_as(
                 "SELECT project, package, name, url, format, secret, signing_secret, \
-                 created_at_us, updated_at_us, revision FROM functions WHERE revision > $1",
+                 settings, credentials, created_at_us, updated_at_us, revision FROM functions WHERE revision > $1",
             )
             .bind(revision)
             .fetch_all(&mut *connection)
             .await?;
             let triggers: Vec<rows::TriggerRow> = sqlx::query_as(
                 "SELECT project, name, package, function, is_enabled, event_types, subject, \
-                 prefix, suffix, format, retry, created_at_us, updated_at_us, revision \
+                 prefix, suffix, format, retry, settings, created_at_us, updated_at_us, revision \
                  FROM triggers WHERE revision > $1",
             )
             .bind(revision)

@@ -5,17 +5,19 @@ use std::time::Duration;
 use domain::access::{ApiKey, KeyHash, Scope};
 use domain::event_type::TypeSelector;
 use domain::format::Format;
-use domain::function::{Credentials, Function, FunctionSettings};
+use domain::function::Function;
 use domain::name::FunctionName;
 use domain::registry::{Change, Project};
 use domain::retry::{Backoff, RetryPolicy};
 use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
+use protocol::credentials::{credentials_from_bytes, credentials_to_bytes};
+use protocol::settings::{apply_trigger_settings, settings_from_bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{from_micros, parse, unsigned};
 use crate::{Cipher, Error};
 
-pub(crate) type ProjectRow = (String, i64, i64);
+pub(crate) type ProjectRow = (String, i64, bool, i64);
 
 pub(crate) type KeyRow = (
     String,
@@ -36,6 +38,8 @@ pub(crate) type FunctionRow = (
     String,
     Vec<u8>,
     Vec<u8>,
+    Vec<u8>,
+    Vec<u8>,
     i64,
     i64,
     i64,
@@ -53,16 +57,18 @@ pub(crate) type TriggerRow = (
     Option<String>,
     Option<String>,
     String,
+    Vec<u8>,
     i64,
     i64,
     i64,
 );
 
 pub(crate) fn project(row: ProjectRow) -> Result<Project, Error> {
-    let (name, created_at, revision) = row;
+    let (name, created_at, is_paused, revision) = row;
     Ok(Project {
         name: parse("project", &name)?,
         created_at: from_micros(created_at)?,
+        is_paused,
         revision: unsigned(revision),
     })
 }
@@ -92,17 +98,25 @@ pub(crate) fn key(row: KeyRow) -> Result<ApiKey, Error> {
     })
 }
 
-/// A function's two secrets, sealed.
+/// A function's secrets, sealed.
 pub(crate) struct SealedSecrets {
     pub(crate) secret: Vec<u8>,
     pub(crate) signing_secret: Vec<u8>,
+    /// Empty where there are none.
+    pub(crate) credentials: Vec<u8>,
 }
 
 pub(crate) fn seal(cipher: &Cipher, function: &Function) -> Result<SealedSecrets, Error> {
     let place = |field| place(function.project.as_str(), &function.name, field);
+    let signing = function.signing_secret.as_bytes();
+    let credentials = credentials_to_bytes(&function.credentials);
     Ok(SealedSecrets {
-        secret: cipher.seal(&function.secret, &place("secret"))?,
-        signing_secret: cipher.seal(&function.signing_secret, &place("signing_secret"))?,
+        secret: cipher.seal(function.secret.as_bytes(), &place("secret"))?,
+        signing_secret: cipher.seal(signing, &place("signing_secret"))?,
+        credentials: match credentials.as_slice() {
+            [] => Vec::new(),
+            credentials => cipher.seal(credentials, &place("credentials"))?,
+        },
     })
 }
 
@@ -111,20 +125,26 @@ fn place(project: &str, name: &FunctionName, field: &str) -> String {
 }
 
 pub(crate) fn function(row: FunctionRow, cipher: &Cipher) -> Result<Function, Error> {
-    let (project, package, name, url, format, secret, signing, created_at, updated_at, revision) =
-        row;
+    let (.., created_at, updated_at, revision) = row;
+    let (project, package, name, url, format, secret, signing, settings, credentials, ..) = row;
     let name = FunctionName {
         package: parse("function", &package)?,
         name: parse("function", &name)?,
     };
-    let open = |sealed: &[u8], field| cipher.open(sealed, &place(&project, &name, field));
+    let open = |sealed: &[u8], field| cipher.open_text(sealed, &place(&project, &name, field));
+    let credentials = match credentials.as_slice() {
+        [] => Vec::new(),
+        sealed => cipher.open(sealed, &place(&project, &name, "credentials"))?,
+    };
     Ok(Function {
         url: parse("function", &url)?,
         format: parse_format("function", &format)?,
         secret: open(&secret, "secret")?,
         signing_secret: open(&signing, "signing_secret")?,
-        settings: FunctionSettings::default(),
-        credentials: Credentials::default(),
+        settings: settings_from_bytes(&settings)
+            .map_err(|error| Error::corrupt("function", error))?,
+        credentials: credentials_from_bytes(&credentials)
+            .map_err(|error| Error::corrupt("function", error))?,
         created_at: from_micros(created_at)?,
         updated_at: from_micros(updated_at)?,
         revision: unsigned(revision),
@@ -149,10 +169,10 @@ pub(crate) fn retry_text(policy: &RetryPolicy) -> Result<String, Error> {
 pub(crate) fn trigger(row: TriggerRow) -> Result<Trigger, Error> {
     let (project, name, package, function, is_enabled, on, subject, prefix, suffix, format, ..) =
         &row;
-    let (.., retry, created_at, updated_at, revision) = &row;
+    let (.., retry, settings, created_at, updated_at, revision) = &row;
     let on: Vec<String> = from_json(on)?;
     let retry: Retry = from_json(retry)?;
-    Ok(Trigger {
+    let mut trigger = Trigger {
         project: parse("trigger", project)?,
         name: parse("trigger", name)?,
         function: FunctionName {
@@ -181,7 +201,10 @@ pub(crate) fn trigger(row: TriggerRow) -> Result<Trigger, Error> {
         created_at: from_micros(*created_at)?,
         updated_at: from_micros(*updated_at)?,
         revision: unsigned(*revision),
-    })
+    };
+    apply_trigger_settings(settings, &mut trigger)
+        .map_err(|error| Error::corrupt("trigger", error))?;
+    Ok(trigger)
 }
 
 fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {

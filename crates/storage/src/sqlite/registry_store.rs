@@ -8,6 +8,7 @@ use domain::name::{FunctionName, ProjectName, TriggerName};
 use domain::registry::{Change, Project, Update};
 use domain::trigger::Trigger;
 use jiff::Timestamp;
+use protocol::settings::{settings_to_bytes, trigger_settings_to_bytes};
 use sqlx::{Sqlite as Engine, SqliteConnection, Transaction};
 use tokio::sync::{Mutex, watch};
 

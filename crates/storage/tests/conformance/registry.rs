@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use domain::access::{ApiKey, KeyHash, Scope};
 use domain::format::Format;
-use domain::function::{Credentials, Function, FunctionSettings};
+use domain::function::{
+    Authorization, Batching, ClientCertificate, Credentials, Disabled, Function, FunctionSettings,
+    RateLimit, RotatingSecret, Signing, TokenAlgorithm,
+};
 use domain::registry::{Change, Project, Registry, Update};
 use domain::retry::{Backoff, RetryPolicy};
 use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
@@ -23,6 +26,7 @@ fn project(name: &str) -> Project {
     Project {
         name: name.parse().unwrap(),
         created_at: at(0),
+        is_paused: false,
         revision: 0,
     }
 }
@@ -48,11 +52,57 @@ fn function(name: &str) -> Function {
         format: Format::Schmuckli,
         secret: "the-secret-of-the-function".to_owned(),
         signing_secret: "whsec_the-signing-secret".to_owned(),
-        settings: FunctionSettings::default(),
-        credentials: Credentials::default(),
+        settings: settings(),
+        credentials: credentials(),
         created_at: at(2),
         updated_at: at(3),
         revision: 0,
+    }
+}
+
+/// Everything that can be set, each different from its default.
+fn settings() -> FunctionSettings {
+    FunctionSettings {
+        is_paused: true,
+        disabled: Some(Disabled {
+            reason: "the endpoint answered 410".to_owned(),
+            at: at(9),
+        }),
+        concurrency_max: Some(10),
+        rate: Some(RateLimit {
+            per_second: 0.5,
+            burst: 4,
+        }),
+        headers: vec![("x-tenant".to_owned(), "acme".to_owned())],
+        batching: Some(Batching {
+            size_max: 50,
+            cutoff: Duration::from_millis(250),
+        }),
+        disable_on_gone: true,
+        disable_after: Some(Duration::from_hours(5 * 24)),
+        signing: Signing::Both,
+        token: Some(TokenAlgorithm::EdDsa),
+        proxy: Some("http://proxy.example:3128".parse().unwrap()),
+        authorities: Some("-----BEGIN CERTIFICATE-----".to_owned()),
+    }
+}
+
+fn credentials() -> Credentials {
+    Credentials {
+        authorization: Authorization::OAuth2 {
+            token_url: "https://tokens.example/token".parse().unwrap(),
+            client_id: "me".to_owned(),
+            client_secret: "the-client-secret".to_owned(),
+            scope: "call".to_owned(),
+        },
+        client_certificate: Some(ClientCertificate {
+            chain_pem: "the-chain".to_owned(),
+            key_pem: "the-private-key".to_owned(),
+        }),
+        rotating: vec![RotatingSecret {
+            signing_secret: "whsec_the-next".to_owned(),
+            expires_at: at(99),
+        }],
     }
 }
 
@@ -75,9 +125,9 @@ fn trigger(name: &str, function: &str) -> Trigger {
             jitter: 0.25,
             timeout: Duration::from_secs(9),
         },
-        ordering: Ordering::default(),
-        backlog: Backlog::default(),
-        depth_max: DEPTH_MAX,
+        ordering: Ordering::Key,
+        backlog: Backlog::Latest,
+        depth_max: 3,
         created_at: at(4),
         updated_at: at(5),
         revision: 0,
@@ -225,10 +275,14 @@ pub(crate) async fn secrets_are_in_no_table_in_clear(stores: &Stores) {
     for (column, secret) in [
         ("secret", "the-secret-of-the-function"),
         ("signing_secret", "whsec_the-signing-secret"),
+        (
+            "credentials",
+            "the-client-secret, the-private-key and whsec_the-next",
+        ),
     ] {
         let sealed = stores.raw.bytes_of_functions(column).await;
         assert_eq!(sealed.len(), 1);
-        for word in ["secret", "whsec"] {
+        for word in ["secret", "whsec", "private"] {
             assert!(
                 !sealed[0]
                     .windows(word.len())
@@ -572,12 +626,41 @@ pub(crate) async fn a_change_wakes_those_who_wait(stores: &Stores) {
     assert!(started.elapsed() < DEADLINE, "it was woken, not polled");
 }
 
+/// As a release before them left it.
+pub(crate) async fn a_row_without_settings_has_their_defaults(stores: &Stores) {
+    let registry = with_function(stores, "welcome").await;
+    stores
+        .raw
+        .execute(
+            "UPDATE functions SET settings = substr(settings, 1, 0), \
+             credentials = substr(credentials, 1, 0); \
+             INSERT INTO triggers (project, name, package, function, is_enabled, event_types, \
+             retry, created_at_us, updated_at_us, revision) VALUES ('acme', 'older', 'default', \
+             'welcome', TRUE, '[]', '{\"retries\":3,\"interval_ms\":5000,\"backoff\":\"fixed\",\
+             \"interval_max_ms\":60000,\"jitter\":0.0,\"timeout_ms\":5000}', 0, 0, 1)",
+        )
+        .await;
+    let acme = "acme".parse().unwrap();
+    let trigger = registry.trigger(&acme, &"older".parse().unwrap()).await;
+    let trigger = trigger.unwrap().unwrap();
+    assert_eq!(trigger.ordering, Ordering::None);
+    assert_eq!(trigger.backlog, Backlog::All);
+    assert_eq!(trigger.depth_max, DEPTH_MAX);
+    assert_eq!(trigger.retry, RetryPolicy::default());
+    let function = registry.function(&acme, &"welcome".parse().unwrap()).await;
+    let function = function.unwrap().unwrap();
+    assert_eq!(function.settings, FunctionSettings::default());
+    assert_eq!(function.credentials, Credentials::default());
+}
+
 pub(crate) async fn a_hundred_thousand_triggers_load(stores: &Stores) {
     let registry = with_function(stores, "welcome").await;
     stores
         .raw
         .execute(
-            "INSERT INTO triggers SELECT 'acme', 'trigger-' || n, 'default', 'welcome', TRUE, \
+            "INSERT INTO triggers (project, name, package, function, is_enabled, event_types, \
+             subject, prefix, suffix, format, retry, created_at_us, updated_at_us, revision) \
+             SELECT 'acme', 'trigger-' || n, 'default', 'welcome', TRUE, \
              '[\"order.created\"]', 'orders/' || n, NULL, NULL, NULL, \
              '{\"retries\":3,\"interval_ms\":5000,\"backoff\":\"fixed\",\"interval_max_ms\":60000,\
              \"jitter\":0.0,\"timeout_ms\":5000}', 0, 0, 1 FROM NUMBERS",
@@ -587,4 +670,28 @@ pub(crate) async fn a_hundred_thousand_triggers_load(stores: &Stores) {
     let update = registry.snapshot().await.unwrap();
     assert_eq!(update.changes.len(), 100_003);
     assert!(started.elapsed() < DEADLINE, "{:?}", started.elapsed());
+}
+
+pub(crate) async fn a_paused_project_is_told_to_everybody(stores: &Stores) {
+    let registry = &stores.registry;
+    let acme = project("acme");
+    let revision = registry
+        .create_project(&acme, &key("tlk_1", "acme"))
+        .await
+        .unwrap();
+    let paused = registry.pause_project(&acme.name, true).await.unwrap();
+    assert!(paused.is_paused && paused.revision > revision);
+    let update = registry.changes_since(revision).await.unwrap();
+    assert_eq!(update.changes, [Change::Project(paused)]);
+    let resumed = registry.pause_project(&acme.name, false).await.unwrap();
+    assert!(!resumed.is_paused);
+    let nobody = "nobody".parse().unwrap();
+    let missing = registry.pause_project(&nobody, true).await.unwrap_err();
+    assert!(matches!(
+        missing,
+        Error::NotFound {
+            what: "project",
+            ..
+        }
+    ));
 }

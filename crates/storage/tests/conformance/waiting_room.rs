@@ -8,18 +8,19 @@ use bytes::Bytes;
 use domain::delivery::WaitReason;
 use domain::id::{DeliveryId, EventId};
 use jiff::Timestamp;
-use storage::waiting_room::{Owner, WaitingRow};
+use storage::WaitingRoom;
+use storage::waiting_room::{Claimed, Owner, WaitingRow};
 
 use crate::{DEADLINE, Stores};
 
-const CLAIM: Duration = Duration::from_secs(30);
+pub(crate) const CLAIM: Duration = Duration::from_secs(30);
 
-fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_795_000_000 + seconds).unwrap()
 }
 
 /// A row of its own for each number, due so many seconds on.
-fn row(number: u8, due_s: i64) -> WaitingRow {
+pub(crate) fn row(number: u8, due_s: i64) -> WaitingRow {
     let event = EventId::new(at(0), [number; 10]);
     WaitingRow {
         project: "acme".parse().unwrap(),
@@ -31,8 +32,33 @@ fn row(number: u8, due_s: i64) -> WaitingRow {
         reason: WaitReason::Retry,
         since: at(0),
         due_at: at(due_s),
+        order_key: None,
         payload: Bytes::from(vec![number, 0, 255]),
     }
+}
+
+/// Takes what is to be had while nothing is paused.
+pub(crate) async fn claim(room: &Arc<dyn WaitingRoom>, now: Timestamp, limit: u32) -> Claimed {
+    let claimed = room.claim_due(now, CLAIM, limit, &|_, _| false).await;
+    claimed.unwrap()
+}
+
+/// What of it is due.
+pub(crate) async fn due(
+    room: &Arc<dyn WaitingRoom>,
+    now: Timestamp,
+    limit: u32,
+) -> Vec<WaitingRow> {
+    let claimed = claim(room, now, limit).await;
+    assert_eq!((claimed.called.len(), claimed.unreadable.len()), (0, 0));
+    claimed.due
+}
+
+/// What of it was called.
+async fn called(room: &Arc<dyn WaitingRoom>, now: Timestamp, limit: u32) -> Vec<WaitingRow> {
+    let claimed = claim(room, now, limit).await;
+    assert_eq!((claimed.due.len(), claimed.unreadable.len()), (0, 0));
+    claimed.called
 }
 
 pub(crate) async fn a_row_comes_when_it_is_due_and_only_once(stores: &Stores) {
@@ -43,37 +69,27 @@ pub(crate) async fn a_row_comes_when_it_is_due_and_only_once(stores: &Stores) {
         .await
         .unwrap();
     assert_eq!(room.next_due_at().await.unwrap(), Some(at(10)));
-    assert_eq!(room.claim_due(at(9), CLAIM, 10).await.unwrap(), []);
-    assert_eq!(
-        room.claim_due(at(20), CLAIM, 1).await.unwrap(),
-        [row(2, 10)]
-    );
-    assert_eq!(
-        room.claim_due(at(20), CLAIM, 10).await.unwrap(),
-        [row(1, 20)]
-    );
-    assert_eq!(room.claim_due(at(20), CLAIM, 10).await.unwrap(), []);
+    assert_eq!(due(room, at(9), 10).await, []);
+    assert_eq!(due(room, at(20), 1).await, [row(2, 10)]);
+    assert_eq!(due(room, at(20), 10).await, [row(1, 20)]);
+    assert_eq!(due(room, at(20), 10).await, []);
     assert_eq!(room.next_due_at().await.unwrap(), Some(at(30)));
-    room.remove(&[row(1, 20), row(2, 10), row(9, 0)])
+    let claimed = claim(room, at(60), 10).await;
+    assert_eq!(claimed.due, [row(2, 10), row(1, 20), row(3, 30)]);
+    room.remove(&[row(1, 20), row(2, 10), row(9, 0)], claimed.claim)
         .await
         .unwrap();
-    assert_eq!(
-        room.claim_due(at(1000), CLAIM, 10).await.unwrap(),
-        [row(3, 30)]
-    );
+    assert_eq!(due(room, at(1000), 10).await, [row(3, 30)]);
     room.ping().await.unwrap();
 }
 
 pub(crate) async fn a_claim_that_runs_out_comes_again(stores: &Stores) {
     let room = &stores.waiting_room;
     room.put(&[row(1, 10)]).await.unwrap();
-    assert_eq!(room.claim_due(at(10), CLAIM, 10).await.unwrap().len(), 1);
+    assert_eq!(due(room, at(10), 10).await.len(), 1);
     assert_eq!(room.next_due_at().await.unwrap(), Some(at(40)));
-    assert_eq!(room.claim_due(at(39), CLAIM, 10).await.unwrap(), []);
-    assert_eq!(
-        room.claim_due(at(40), CLAIM, 10).await.unwrap(),
-        [row(1, 10)]
-    );
+    assert_eq!(due(room, at(39), 10).await, []);
+    assert_eq!(due(room, at(40), 10).await, [row(1, 10)]);
 }
 
 pub(crate) async fn only_a_newer_attempt_replaces_a_row(stores: &Stores) {
@@ -89,23 +105,16 @@ pub(crate) async fn only_a_newer_attempt_replaces_a_row(stores: &Stores) {
         ..row(1, 70)
     };
     room.put(&[row(1, 10)]).await.unwrap();
-    assert_eq!(room.claim_due(at(10), CLAIM, 10).await.unwrap().len(), 1);
+    assert_eq!(due(room, at(10), 10).await.len(), 1);
     room.put(&[row(1, 10)]).await.unwrap();
-    assert_eq!(
-        room.claim_due(at(10), CLAIM, 10).await.unwrap(),
-        [],
-        "the claim still holds"
-    );
+    assert_eq!(due(room, at(10), 10).await, [], "the claim still holds");
     room.put(&[row(1, 10), newer.clone(), row(1, 10)])
         .await
         .unwrap();
     room.put(&[row(1, 10)]).await.unwrap();
-    assert_eq!(
-        room.claim_due(at(50), CLAIM, 10).await.unwrap(),
-        std::slice::from_ref(&newer)
-    );
+    assert_eq!(due(room, at(50), 10).await, std::slice::from_ref(&newer));
     room.put(&[again.clone(), newer]).await.unwrap();
-    assert_eq!(room.claim_due(at(1000), CLAIM, 10).await.unwrap(), [again]);
+    assert_eq!(due(room, at(1000), 10).await, [again]);
 }
 
 pub(crate) async fn removing_leaves_a_newer_attempt(stores: &Stores) {
@@ -115,11 +124,11 @@ pub(crate) async fn removing_leaves_a_newer_attempt(stores: &Stores) {
         ..row(1, 20)
     };
     room.put(&[row(1, 10), row(2, 10)]).await.unwrap();
-    let claimed = room.claim_due(at(10), CLAIM, 10).await.unwrap();
+    let claimed = claim(room, at(10), 10).await;
     room.put(std::slice::from_ref(&newer)).await.unwrap();
-    room.remove(&claimed).await.unwrap();
-    room.remove(&[]).await.unwrap();
-    assert_eq!(room.claim_due(at(1000), CLAIM, 10).await.unwrap(), [newer]);
+    room.remove(&claimed.due, claimed.claim).await.unwrap();
+    room.remove(&[], claimed.claim).await.unwrap();
+    assert_eq!(due(room, at(1000), 10).await, [newer]);
 }
 
 pub(crate) async fn claimers_never_share_a_row(stores: &Stores) {
@@ -132,7 +141,7 @@ pub(crate) async fn claimers_never_share_a_row(stores: &Stores) {
         let room = Arc::clone(&stores.waiting_room);
         claimers.spawn(async move {
             let mut mine = Vec::new();
-            while let [first, rest @ ..] = &*room.claim_due(at(10), CLAIM, 9).await.unwrap() {
+            while let [first, rest @ ..] = &*due(&room, at(10), 9).await {
                 mine.push(first.delivery);
                 mine.extend(rest.iter().map(|row| row.delivery));
             }
@@ -191,18 +200,15 @@ pub(crate) async fn what_is_made_due_comes_at_once_and_nothing_else(stores: &Sto
     assert_eq!(room.make_due(&acme, &trigger, at(11)).await.unwrap(), 0);
     assert_eq!(room.next_due_at().await.unwrap(), Some(at(10)));
     assert_eq!(
-        room.claim_due(at(11), CLAIM, 10).await.unwrap(),
+        called(room, at(11), 10).await,
         [of_other_function, row(1, 900)],
         "with the time at which they were due"
     );
     let function = of_function("shop/welcome");
     assert_eq!(room.make_due(&acme, &function, at(12)).await.unwrap(), 1);
+    assert_eq!(called(room, at(12), 10).await, [of_other_trigger]);
     assert_eq!(
-        room.claim_due(at(12), CLAIM, 10).await.unwrap(),
-        [of_other_trigger]
-    );
-    assert_eq!(
-        room.claim_due(at(13), CLAIM, 10).await.unwrap(),
+        called(room, at(13), 10).await,
         [],
         "the other project's waits on"
     );
@@ -213,14 +219,11 @@ pub(crate) async fn making_due_leaves_what_somebody_holds(stores: &Stores) {
     let acme = "acme".parse().unwrap();
     let trigger = of_trigger("welcome");
     room.put(&[row(1, 10), row(2, 600)]).await.unwrap();
-    assert_eq!(room.claim_due(at(10), CLAIM, 10).await.unwrap().len(), 1);
+    assert_eq!(due(room, at(10), 10).await.len(), 1);
     assert_eq!(room.make_due(&acme, &trigger, at(11)).await.unwrap(), 1);
-    assert_eq!(
-        room.claim_due(at(11), CLAIM, 10).await.unwrap(),
-        [row(2, 600)]
-    );
+    assert_eq!(called(room, at(11), 10).await, [row(2, 600)]);
     assert_eq!(room.make_due(&acme, &trigger, at(12)).await.unwrap(), 0);
-    assert_eq!(room.claim_due(at(12), CLAIM, 10).await.unwrap(), []);
+    assert_eq!(due(room, at(12), 10).await, []);
     assert_eq!(room.next_due_at().await.unwrap(), Some(at(40)));
 }
 
@@ -234,17 +237,14 @@ pub(crate) async fn a_row_that_is_put_back_waits_until_it_is_due(stores: &Stores
     };
     room.put(&[row(1, 50), row(2, 50)]).await.unwrap();
     assert_eq!(room.make_due(&acme, &trigger, at(10)).await.unwrap(), 2);
-    let early = room.claim_due(at(10), CLAIM, 10).await.unwrap();
+    let early = claim(room, at(10), 10).await;
     room.put(std::slice::from_ref(&newer)).await.unwrap();
-    room.put_back(&early).await.unwrap();
-    room.put_back(&[]).await.unwrap();
+    room.put_back(&early.called, early.claim).await.unwrap();
+    room.put_back(&[], early.claim).await.unwrap();
+    assert_eq!(due(room, at(49), 10).await, []);
     assert_eq!(room.next_due_at().await.unwrap(), Some(at(50)));
-    assert_eq!(room.claim_due(at(49), CLAIM, 10).await.unwrap(), []);
     assert_eq!(room.make_due(&acme, &trigger, at(49)).await.unwrap(), 2);
-    assert_eq!(
-        room.claim_due(at(49), CLAIM, 10).await.unwrap(),
-        [row(1, 50), newer]
-    );
+    assert_eq!(called(room, at(49), 10).await, [row(1, 50), newer]);
 }
 
 pub(crate) async fn thousands_are_made_due_in_one_call(stores: &Stores) {
@@ -269,7 +269,7 @@ pub(crate) async fn thousands_are_made_due_in_one_call(stores: &Stores) {
         .await
         .unwrap();
     assert_eq!(made_due, u64::from(ROWS));
-    let claimed = room.claim_due(at(10), CLAIM, 10_000).await.unwrap();
+    let claimed = called(room, at(10), 10_000).await;
     assert_eq!(claimed.len(), usize::from(ROWS));
 }
 

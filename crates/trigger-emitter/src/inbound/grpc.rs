@@ -14,7 +14,8 @@ use protocol::access::authorise;
 use protocol::events::v1 as wire;
 use protocol::events::v1::event_service_server::{EventService, EventServiceServer};
 use protocol::fault::Fault;
-use protocol::from_timestamp;
+use protocol::well_known::Timestamp;
+use protocol::{from_duration, from_timestamp};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
@@ -176,19 +177,27 @@ fn idempotency_key(key: &str) -> Result<Option<&str>, Fault> {
 fn draft(event: Option<wire::NewEvent>) -> Result<Draft, Fault> {
     let event = event.unwrap_or_default();
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
-    let time = match &event.time {
-        None => None,
-        Some(time) => Some(from_timestamp(time).ok_or_else(|| {
+    let read_time = |field: &'static str, time: &Timestamp| {
+        from_timestamp(time).ok_or_else(|| {
             let value = format!("{} s {} ns", time.seconds, time.nanos);
-            Fault::invalid("time", value, "is not a time", "years -9999 to 9999")
-        })?),
+            Fault::invalid(field, value, "is not a time", "years -9999 to 9999")
+        })
     };
+    let time = event.time.as_ref().map(|time| read_time("time", time));
+    let deliver_at = event.deliver_at.as_ref();
+    let deliver_at = deliver_at.map(|time| read_time("deliver_at", time));
+    let delay = event.delay.as_ref().map(|delay| {
+        from_duration(delay).ok_or_else(|| {
+            let value = format!("{} s {} ns", delay.seconds, delay.nanos);
+            Fault::invalid("delay", value, "is not a time span", "0 s to 6 days")
+        })
+    });
     Ok(Draft {
         id: given(event.id),
         source: given(event.source),
         event_type: given(event.r#type),
         subject: given(event.subject),
-        time,
+        time: time.transpose()?,
         data_content_type: given(event.data_content_type),
         data: event.data,
         is_data_known_json: false,
@@ -199,6 +208,8 @@ fn draft(event: Option<wire::NewEvent>) -> Result<Draft, Fault> {
         causation_id: given(event.causation_id),
         depth: event.depth,
         traceparent: given(event.traceparent),
+        deliver_at: deliver_at.transpose()?,
+        delay: delay.transpose()?,
         extensions: event.extensions.into_iter().collect(),
     })
 }

@@ -123,6 +123,7 @@ fn registry() -> RegistryView {
         Change::Project(Project {
             name,
             created_at: Timestamp::UNIX_EPOCH,
+            is_paused: false,
             revision: 1,
         })
     };

@@ -30,6 +30,8 @@ pub(crate) async fn run(options: Emit, connection: &Connection) -> Result<(), Fa
         data_content_type: options.content_type.unwrap_or_default(),
         data: data.into(),
         actor_id: options.actor.unwrap_or_default(),
+        deliver_at: options.deliver_at.map(protocol::to_timestamp),
+        delay: options.delay.map(protocol::to_duration),
         ..NewEvent::default()
     };
     let idempotency_key = options.idempotency_key.unwrap_or_default();

@@ -1,12 +1,15 @@
 //! `tripline functions`: what is called, and where.
 
+mod settings;
+
 use protocol::delivery::v1::{Header, TestFunctionRequest, TestFunctionResponse};
 use protocol::functions::v1 as functions;
 use serde::Serialize;
 
+use self::settings::{ShownSettings, given, path_of};
 use super::triggers::{ShownTrigger, retry_policy};
 use super::{read_data, show_micros, show_time};
-use crate::command_line::{Connection, Functions, Output};
+use crate::command_line::{Connection, FunctionFlags, Functions, Output};
 use crate::failure::Failure;
 use crate::output::{self, Row};
 
@@ -16,6 +19,7 @@ struct ShownFunction {
     name: String,
     url: String,
     format: String,
+    settings: ShownSettings,
     created_at: String,
     updated_at: String,
 }
@@ -25,6 +29,7 @@ impl From<functions::Function> for ShownFunction {
         Self {
             created_at: show_time(function.created_at.as_ref()),
             updated_at: show_time(function.updated_at.as_ref()),
+            settings: ShownSettings::of(function.settings, function.credentials),
             name: function.name,
             url: function.url,
             format: function.format,
@@ -50,14 +55,16 @@ impl ShownFunction {
         output::one(output, self, &self.fields())
     }
 
-    fn fields(&self) -> [(&'static str, String); 5] {
-        [
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = vec![
             ("function", self.name.clone()),
             ("url", self.url.clone()),
             ("format", self.format.clone()),
-            ("created", self.created_at.clone()),
-            ("updated", self.updated_at.clone()),
-        ]
+        ];
+        fields.extend(self.settings.fields());
+        fields.push(("created", self.created_at.clone()));
+        fields.push(("updated", self.updated_at.clone()));
+        fields
     }
 }
 
@@ -79,8 +86,10 @@ pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(
             on,
             subject,
             format,
+            flags,
             retry,
         } => {
+            let given = given(&flags)?;
             let request = functions::CreateFunctionRequest {
                 name,
                 url,
@@ -89,6 +98,8 @@ pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(
                 subject: subject.unwrap_or_default(),
                 // Without a trigger there is nothing it could belong to.
                 retry: Some(retry_policy(&retry)).filter(|retry| *retry != Default::default()),
+                settings: Some(given.settings),
+                credentials: Some(given.credentials),
             };
             create(request, connection).await
         }
@@ -102,7 +113,18 @@ pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(
                 .into_inner();
             ShownFunction::from(function).print(connection.output)
         }
-        Functions::Update { name, url, format } => update(name, url, format, connection).await,
+        Functions::Update {
+            name,
+            url,
+            format,
+            flags,
+            reset,
+        } => {
+            let request = update_request(name, url, format, &flags, &reset)?;
+            update(request, connection).await
+        }
+        Functions::Pause { name } => update(pause_request(name, true), connection).await,
+        Functions::Resume { name } => update(pause_request(name, false), connection).await,
         Functions::Delete { name } => {
             let request = functions::DeleteFunctionRequest { name: name.clone() };
             connection.functions()?.delete_function(request).await?;
@@ -159,7 +181,7 @@ async fn create(
         secret: answer.secret,
         signing_secret: answer.signing_secret,
     };
-    let mut fields = created.function.fields().to_vec();
+    let mut fields = created.function.fields();
     if let Some(trigger) = &created.trigger {
         fields.push(("called on", trigger.conditions()));
     }
@@ -190,31 +212,72 @@ async fn list(connection: &Connection) -> Result<(), Failure> {
     }
 }
 
-async fn update(
+fn update_request(
     name: String,
     url: Option<String>,
     format: Option<String>,
-    connection: &Connection,
-) -> Result<(), Failure> {
+    flags: &FunctionFlags,
+    reset: &[String],
+) -> Result<functions::UpdateFunctionRequest, Failure> {
+    let mut given = given(flags)?;
+    for name in reset {
+        let path = path_of(name).ok_or_else(|| {
+            let message = format!("--reset: {name:?} is not understood; see --help");
+            Failure::usage(message)
+        })?;
+        if given.paths.contains(&path) {
+            let message = format!("--reset {name} and a new value contradict each other");
+            return Err(Failure::usage(message));
+        }
+        given.paths.push(path);
+    }
     let named = [("url", url.is_some()), ("format", format.is_some())];
     let paths: Vec<String> = named
-        .iter()
-        .filter(|(_, is_named)| *is_named)
-        .map(|(name, _)| (*name).to_owned())
+        .into_iter()
+        .filter_map(|(name, is_named)| is_named.then_some(name))
+        .chain(given.paths)
+        .map(ToOwned::to_owned)
         .collect();
     if paths.is_empty() {
-        return Err(Failure::usage("nothing to change: give --url or --format"));
+        let message = "nothing to change: see `tripline functions update --help`";
+        return Err(Failure::usage(message));
     }
     let function = functions::Function {
         name,
         url: url.unwrap_or_default(),
         format: format.unwrap_or_default(),
+        settings: Some(given.settings),
         ..functions::Function::default()
     };
-    let request = functions::UpdateFunctionRequest {
+    Ok(functions::UpdateFunctionRequest {
         function: Some(function),
         update_mask: Some(protocol::well_known::FieldMask { paths }),
+        credentials: Some(given.credentials),
+    })
+}
+
+fn pause_request(name: String, paused: bool) -> functions::UpdateFunctionRequest {
+    let settings = functions::FunctionSettings {
+        paused,
+        ..functions::FunctionSettings::default()
     };
+    let function = functions::Function {
+        name,
+        settings: Some(settings),
+        ..functions::Function::default()
+    };
+    let paths = vec!["settings.paused".to_owned()];
+    functions::UpdateFunctionRequest {
+        function: Some(function),
+        update_mask: Some(protocol::well_known::FieldMask { paths }),
+        credentials: None,
+    }
+}
+
+async fn update(
+    request: functions::UpdateFunctionRequest,
+    connection: &Connection,
+) -> Result<(), Failure> {
     let function = connection
         .functions()?
         .update_function(request)

@@ -13,22 +13,42 @@ use crate::output::{self, Row};
 struct ShownProject {
     name: String,
     created_at: String,
+    paused: bool,
 }
 
 impl From<projects::Project> for ShownProject {
     fn from(project: projects::Project) -> Self {
         Self {
             created_at: show_time(project.created_at.as_ref()),
+            paused: project.paused,
             name: project.name,
         }
     }
 }
 
 impl Row for ShownProject {
-    const HEADINGS: &'static [&'static str] = &["NAME", "CREATED"];
+    const HEADINGS: &'static [&'static str] = &["NAME", "CREATED", "STATE"];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.name.clone(), self.created_at.clone()]
+        vec![
+            self.name.clone(),
+            self.created_at.clone(),
+            self.state().to_owned(),
+        ]
+    }
+}
+
+impl ShownProject {
+    const fn state(&self) -> &'static str {
+        if self.paused { "paused" } else { "" }
+    }
+
+    fn print(&self, connection: &Connection) -> Result<(), Failure> {
+        let fields = [
+            ("project", self.name.clone()),
+            ("state", self.state().to_owned()),
+        ];
+        output::one(connection.output, self, &fields)
     }
 }
 
@@ -60,6 +80,18 @@ pub(crate) async fn run(command: Projects, connection: &Connection) -> Result<()
                 output::line("Keep the key now: it is shown once.")?;
             }
             Ok(())
+        }
+        Projects::Pause { name } => {
+            let name = name.unwrap_or_default();
+            let request = projects::PauseProjectRequest { name };
+            let project = client.pause_project(request).await?.into_inner();
+            ShownProject::from(project).print(connection)
+        }
+        Projects::Resume { name } => {
+            let name = name.unwrap_or_default();
+            let request = projects::ResumeProjectRequest { name };
+            let project = client.resume_project(request).await?.into_inner();
+            ShownProject::from(project).print(connection)
         }
         Projects::List => {
             let answer = client

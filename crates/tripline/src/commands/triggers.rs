@@ -20,6 +20,9 @@ pub(super) struct ShownTrigger {
     prefix: String,
     suffix: String,
     format: String,
+    ordering: String,
+    backlog: String,
+    depth_max: u32,
     retry: ShownRetry,
     created_at: String,
     updated_at: String,
@@ -49,6 +52,9 @@ impl From<functions::Trigger> for ShownTrigger {
             prefix: trigger.prefix,
             suffix: trigger.suffix,
             format: trigger.format,
+            ordering: trigger.ordering,
+            backlog: trigger.backlog,
+            depth_max: trigger.depth_max.unwrap_or_default(),
         }
     }
 }
@@ -106,6 +112,15 @@ impl ShownTrigger {
         rest.fold(on, |line, (name, value)| format!("{line}, {name} {value}"))
     }
 
+    /// Nothing where there is no order.
+    fn order(&self) -> String {
+        match (self.ordering.as_str(), self.backlog.as_str()) {
+            ("" | "none", _) => String::new(),
+            (ordering, "latest") => format!("by {ordering}, only the latest of a backlog"),
+            (ordering, _) => format!("by {ordering}"),
+        }
+    }
+
     fn retries(&self) -> String {
         let retry = &self.retry;
         let interval =
@@ -129,6 +144,8 @@ impl ShownTrigger {
             ),
             ("called on", self.conditions()),
             ("format", self.format.clone()),
+            ("order", self.order()),
+            ("depth", self.depth_max.to_string()),
             ("retries", self.retries()),
             ("timeout", timeout.to_string()),
             ("created", self.created_at.clone()),
@@ -238,6 +255,9 @@ fn with_conditions(name: String, conditions: Conditions) -> functions::Trigger {
         prefix: conditions.prefix.unwrap_or_default(),
         suffix: conditions.suffix.unwrap_or_default(),
         format: conditions.format.unwrap_or_default(),
+        ordering: conditions.ordering.unwrap_or_default(),
+        backlog: conditions.backlog.unwrap_or_default(),
+        depth_max: conditions.max_depth,
         ..functions::Trigger::default()
     }
 }
@@ -256,6 +276,9 @@ fn named_fields(
         ("prefix", conditions.prefix.is_some()),
         ("suffix", conditions.suffix.is_some()),
         ("format", conditions.format.is_some()),
+        ("ordering", conditions.ordering.is_some()),
+        ("backlog", conditions.backlog.is_some()),
+        ("depth_max", conditions.max_depth.is_some()),
         ("enabled", enabled.is_some()),
         ("retry.retries", retry.retries.is_some()),
         ("retry.interval", retry.interval.is_some()),

@@ -18,10 +18,22 @@ WITH stored AS (
         reason = EXCLUDED.reason,
         since_us = EXCLUDED.since_us,
         due_at_us = EXCLUDED.due_at_us,
-        free_at_us = EXCLUDED.free_at_us,
+        free_at_us = CASE held.free_at_us
+            WHEN 9223372036854775806 THEN held.free_at_us ELSE EXCLUDED.free_at_us END,
+        fault = NULL,
         payload = EXCLUDED.payload
     WHERE (held.generation, held.next_attempt) < (EXCLUDED.generation, EXCLUDED.next_attempt)
-    RETURNING 1
+        OR ((held.generation, held.next_attempt) = (EXCLUDED.generation, EXCLUDED.next_attempt)
+            AND (held.since_us, held.reason) <> (EXCLUDED.since_us, EXCLUDED.reason))
+    RETURNING project, function_name, since_us, free_at_us
+),
+-- In the same transaction: whoever takes a lane afterwards finds the rows.
+woken AS (
+    INSERT INTO lanes AS lane (project, function_name, due_at_us)
+    SELECT project, function_name, min(GREATEST(free_at_us, since_us)) FROM stored
+    WHERE free_at_us < 9223372036854775806
+    GROUP BY project, function_name ORDER BY project, function_name
+    ON CONFLICT (project, function_name) DO UPDATE
+    SET due_at_us = LEAST(lane.due_at_us, EXCLUDED.due_at_us)
 )
--- In the same transaction: who is told finds the rows.
-SELECT pg_notify($11, '') FROM (SELECT count(*) AS rows FROM stored) AS counted WHERE rows > 0
+SELECT pg_notify($11, '') WHERE EXISTS (SELECT 1 FROM stored)

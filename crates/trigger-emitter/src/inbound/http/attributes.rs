@@ -1,5 +1,7 @@
 //! `CloudEvents` attributes by name: the same in JSON documents and in headers.
 
+use std::time::Duration;
+
 use domain::Timestamp;
 use protocol::fault::Fault;
 
@@ -28,6 +30,14 @@ pub(super) fn set(
         "traceparent" => &mut draft.traceparent,
         "time" => {
             draft.time = Some(time(dialect.name(Field::Time), &value)?);
+            return Ok(());
+        }
+        "deliverat" => {
+            draft.deliver_at = Some(moment(dialect.name(Field::DeliverAt), &value)?);
+            return Ok(());
+        }
+        "delay" => {
+            draft.delay = Some(span(dialect.name(Field::Delay), &value)?);
             return Ok(());
         }
         "depth" => {
@@ -61,6 +71,35 @@ pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, Fault> {
             "is not a time",
             "RFC 3339, such as 2026-11-22T01:15:31.123Z",
         )
+    })
+}
+
+/// A time, or milliseconds since 1970.
+///
+/// # Errors
+/// When it is neither.
+pub(super) fn moment(field: &str, text: &str) -> Result<Timestamp, Fault> {
+    let millis = text.parse().ok().map(Timestamp::from_millisecond);
+    let moment = match millis {
+        Some(millis) => millis.ok(),
+        None => text.parse().ok(),
+    };
+    moment.ok_or_else(|| {
+        let allowed = "RFC 3339, such as 2026-11-22T01:15:31.123Z, or milliseconds since 1970";
+        Fault::invalid(field, text, "is not a time", allowed)
+    })
+}
+
+/// A time span, or a number of milliseconds.
+///
+/// # Errors
+/// When it is neither.
+pub(super) fn span(field: &str, text: &str) -> Result<Duration, Fault> {
+    let millis = text.parse().ok().map(Duration::from_millis);
+    let span = millis.or_else(|| Some(text.parse::<settings::Duration>().ok()?.get()));
+    span.ok_or_else(|| {
+        let allowed = "a time span such as 30s or 2h, or a number of milliseconds";
+        Fault::invalid(field, text, "is not a time span", allowed)
     })
 }
 

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use protocol::fault::Fault;
 use serde_json::value::RawValue;
 
-use super::attributes::time;
+use super::attributes::{moment, span, time};
 use super::json::{Members, cut_out, number, string};
 use super::structured::set_data;
 use crate::draft::Draft;
 
 const ALLOWED: &str = "type, data, data_base64, data_content_type, subject, id, source, time, \
-    actor, partition_key, correlation_id, causation_id, depth, traceparent, extensions";
+    actor, partition_key, correlation_id, causation_id, depth, deliver_at, \
+    delay, traceparent, extensions";
 
 /// # Errors
 /// When a member is not known, or has another type than its name asks for.
@@ -42,6 +43,14 @@ pub(super) fn read(members: &Members<'_>, body: &Bytes) -> Result<Draft, Fault> 
                 draft.time = Some(time(name, &string(name, value)?)?);
                 continue;
             }
+            "deliver_at" => {
+                draft.deliver_at = Some(moment(name, &text_or_number(name, value)?)?);
+                continue;
+            }
+            "delay" => {
+                draft.delay = Some(span(name, &text_or_number(name, value)?)?);
+                continue;
+            }
             "depth" => {
                 draft.depth = number(name, value)?;
                 continue;
@@ -69,6 +78,15 @@ pub(super) fn read(members: &Members<'_>, body: &Bytes) -> Result<Draft, Fault> 
     }
     set_data(&mut draft, body, data, encoded)?;
     Ok(draft)
+}
+
+/// A string's content, or the digits of a number.
+fn text_or_number(name: &str, value: &RawValue) -> Result<String, Fault> {
+    if value.get().starts_with('"') {
+        string(name, value)
+    } else {
+        Ok(value.get().to_owned())
+    }
 }
 
 /// `"u1"`, or `{"id": "u1", "kind": "service"}`.

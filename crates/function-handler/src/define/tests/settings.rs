@@ -1,0 +1,190 @@
+//! Settings of functions and triggers are taken whole or by mask, and refused by name.
+
+use domain::function::{Authorization, Disabled, RateLimit, Signing, TokenAlgorithm};
+use domain::trigger::{Backlog, Ordering};
+
+use super::*;
+
+fn settings() -> wire::FunctionSettings {
+    wire::FunctionSettings {
+        concurrency_max: 10,
+        rate: Some(wire::RateLimit {
+            per_second: 2.5,
+            burst: 0,
+        }),
+        headers: vec![wire::HeaderField {
+            name: "X-Tenant".to_owned(),
+            value: "acme".to_owned(),
+        }],
+        signing: "both".to_owned(),
+        token: "eddsa".to_owned(),
+        ..wire::FunctionSettings::default()
+    }
+}
+
+fn bearer(token: &str) -> wire::Credentials {
+    let bearer = wire::Bearer {
+        token: token.to_owned(),
+    };
+    wire::Credentials {
+        authorization: Some(wire::Authorization {
+            kind: Some(wire::authorization::Kind::Bearer(bearer)),
+        }),
+        client_certificate: None,
+    }
+}
+
+#[test]
+fn a_function_is_created_with_its_settings() {
+    let (function, _) = defined(&wire::CreateFunctionRequest {
+        settings: Some(settings()),
+        credentials: Some(bearer("t0ken")),
+        ..welcome()
+    });
+    let set = &function.settings;
+    assert_eq!(set.concurrency_max, Some(10));
+    let rate = RateLimit {
+        per_second: 2.5,
+        burst: 3,
+    };
+    assert_eq!(set.rate, Some(rate), "as many at once as come in a second");
+    assert_eq!(set.headers, [("x-tenant".to_owned(), "acme".to_owned())]);
+    assert_eq!(set.signing, Signing::Both);
+    assert_eq!(set.token, Some(TokenAlgorithm::EdDsa));
+    let token = "t0ken".to_owned();
+    assert_eq!(
+        function.credentials.authorization,
+        Authorization::Bearer { token }
+    );
+}
+
+#[test]
+fn a_setting_out_of_range_is_named() {
+    let with = |change: fn(&mut wire::FunctionSettings)| {
+        let mut settings = settings();
+        change(&mut settings);
+        wire::CreateFunctionRequest {
+            settings: Some(settings),
+            ..welcome()
+        }
+    };
+    let request = with(|it| it.headers[0].name = "Host".to_owned());
+    check(&request, "settings.headers[0].name", "host");
+    let request = with(|it| it.concurrency_max = 70_000);
+    check(&request, "settings.concurrency_max", "65535");
+    let request = with(|it| it.signing = "v2".to_owned());
+    check(&request, "settings.signing", "v2");
+    let request = with(|it| it.token = "rs256".to_owned());
+    check(&request, "settings.token", "rs256");
+    let request = with(|it| it.proxy = "proxy.example".to_owned());
+    check(&request, "settings.proxy", "proxy.example");
+    let request = with(|it| it.batching = Some(wire::Batching::default()));
+    check(&request, "settings.batching.cutoff", "");
+    let request = wire::CreateFunctionRequest {
+        credentials: Some(bearer("two words")),
+        ..welcome()
+    };
+    check(&request, "credentials.authorization.bearer.token", "");
+}
+
+#[test]
+fn each_setting_changes_alone_and_together() {
+    let (mut function, _) = defined(&wire::CreateFunctionRequest {
+        settings: Some(settings()),
+        credentials: Some(bearer("t0ken")),
+        ..welcome()
+    });
+    let silent = wire::Function::default;
+    let now = Timestamp::UNIX_EPOCH;
+    change_function(&mut function, &update(silent(), &["settings.rate"]), now).unwrap();
+    assert_eq!(function.settings.rate, None);
+    assert_eq!(function.settings.concurrency_max, Some(10));
+    assert_eq!(function.credentials.authorization.kind(), "bearer");
+
+    change_function(&mut function, &update(silent(), &["settings"]), now).unwrap();
+    assert_eq!(function.settings, FunctionSettings::default());
+
+    let mut request = update(silent(), &["credentials.authorization"]);
+    request.credentials = Some(bearer("other"));
+    change_function(&mut function, &request, now).unwrap();
+    let token = "other".to_owned();
+    assert_eq!(
+        function.credentials.authorization,
+        Authorization::Bearer { token }
+    );
+    change_function(&mut function, &update(silent(), &["credentials"]), now).unwrap();
+    assert_eq!(function.credentials, Credentials::default());
+}
+
+#[test]
+fn nobody_disables_a_function_by_hand_and_resuming_enables_it() {
+    let disabled = wire::Disabled {
+        reason: "by hand".to_owned(),
+        at: None,
+    };
+    let settings = Some(wire::FunctionSettings {
+        disabled: Some(disabled),
+        ..settings()
+    });
+    let (mut function, _) = defined(&wire::CreateFunctionRequest {
+        settings,
+        ..welcome()
+    });
+    assert_eq!(function.settings.disabled, None);
+    function.settings.disabled = Some(Disabled {
+        reason: "the endpoint answered 410".to_owned(),
+        at: Timestamp::UNIX_EPOCH,
+    });
+    let resume = update(wire::Function::default(), &["settings.paused"]);
+    change_function(&mut function, &resume, Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(function.settings.disabled, None);
+}
+
+#[test]
+fn a_trigger_has_an_order_and_a_depth() {
+    let wanted = wire::Trigger {
+        name: "in-order".to_owned(),
+        function: "welcome".to_owned(),
+        ordering: "key".to_owned(),
+        backlog: "latest".to_owned(),
+        depth_max: Some(2),
+        ..wire::Trigger::default()
+    };
+    let now = Timestamp::UNIX_EPOCH;
+    let mut made = trigger(&project(), &wanted, now).unwrap();
+    assert_eq!(made.ordering, Ordering::Key);
+    assert_eq!(made.backlog, Backlog::Latest);
+    assert_eq!(made.depth_max, 2);
+    let silent = wire::Trigger::default();
+    let paths = mask(&["ordering", "backlog", "depth_max"]);
+    change_trigger(&mut made, &silent, Some(&paths), now).unwrap();
+    assert_eq!(made.ordering, Ordering::None);
+    assert_eq!(made.backlog, Backlog::All);
+    assert_eq!(made.depth_max, DEPTH_MAX);
+    for (wrong, field) in [
+        (
+            wire::Trigger {
+                ordering: "fifo".to_owned(),
+                ..wanted.clone()
+            },
+            "ordering",
+        ),
+        (
+            wire::Trigger {
+                backlog: "some".to_owned(),
+                ..wanted.clone()
+            },
+            "backlog",
+        ),
+        (
+            wire::Trigger {
+                depth_max: Some(65),
+                ..wanted
+            },
+            "depth_max",
+        ),
+    ] {
+        let fault = trigger(&project(), &wrong, now).unwrap_err();
+        assert_eq!(fault.field.as_deref(), Some(field));
+    }
+}

@@ -1,0 +1,258 @@
+//! Settings of functions and triggers, between `domain`, what people see, the registry's stream and the rows they are kept in.
+
+use std::time::Duration;
+
+use domain::function::{
+    Batching, Disabled, FunctionSettings, RateLimit, Signing, TokenAlgorithm, parse_url,
+};
+use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
+use prost::Message as _;
+use url::Url;
+
+use crate::event::{ConvertError, invalid};
+use crate::fault::Fault;
+use crate::functions::v1 as functions;
+use crate::time::{from_duration, from_timestamp, to_duration, to_timestamp};
+use crate::wire::v1 as wire;
+
+impl From<&FunctionSettings> for functions::FunctionSettings {
+    fn from(settings: &FunctionSettings) -> Self {
+        let headers = settings.headers.iter();
+        Self {
+            paused: settings.is_paused,
+            disabled: settings
+                .disabled
+                .as_ref()
+                .map(|disabled| functions::Disabled {
+                    reason: disabled.reason.clone(),
+                    at: Some(to_timestamp(disabled.at)),
+                }),
+            concurrency_max: settings.concurrency_max.map_or(0, u32::from),
+            rate: settings.rate.map(|rate| functions::RateLimit {
+                per_second: rate.per_second,
+                burst: rate.burst,
+            }),
+            headers: headers
+                .map(|(name, value)| functions::HeaderField {
+                    name: name.clone(),
+                    value: value.clone(),
+                })
+                .collect(),
+            batching: settings.batching.map(|batching| functions::Batching {
+                size_max: batching.size_max,
+                cutoff: Some(to_duration(batching.cutoff)),
+            }),
+            disable_on_gone: settings.disable_on_gone,
+            disable_after: settings.disable_after.map(to_duration),
+            signing: settings.signing.as_str().to_owned(),
+            token: settings
+                .token
+                .map(TokenAlgorithm::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            proxy: settings
+                .proxy
+                .as_ref()
+                .map(Url::to_string)
+                .unwrap_or_default(),
+            authorities: settings.authorities.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// What is said of a function, as settings. Whether they are within their limits is for
+/// [`FunctionSettings::check`] to say.
+///
+/// # Errors
+/// Names the field that cannot be understood.
+pub fn function_settings(
+    settings: &functions::FunctionSettings,
+) -> Result<FunctionSettings, Fault> {
+    let disabled = settings.disabled.as_ref();
+    Ok(FunctionSettings {
+        is_paused: settings.paused,
+        disabled: disabled.map(|disabled| Disabled {
+            reason: disabled.reason.clone(),
+            at: disabled
+                .at
+                .as_ref()
+                .and_then(from_timestamp)
+                .unwrap_or_default(),
+        }),
+        concurrency_max: match settings.concurrency_max {
+            0 => None,
+            most => Some(u16::try_from(most).unwrap_or(u16::MAX)),
+        },
+        rate: settings.rate.as_ref().map(|rate| RateLimit {
+            per_second: rate.per_second,
+            burst: match rate.burst {
+                0 => burst_of(rate.per_second),
+                burst => burst,
+            },
+        }),
+        headers: settings
+            .headers
+            .iter()
+            .map(|header| (header.name.to_ascii_lowercase(), header.value.clone()))
+            .collect(),
+        batching: settings.batching.as_ref().map(batching).transpose()?,
+        disable_on_gone: settings.disable_on_gone,
+        disable_after: settings
+            .disable_after
+            .as_ref()
+            .map(|after| duration("settings.disable_after", after))
+            .transpose()?,
+        signing: match settings.signing.as_str() {
+            "" => Signing::default(),
+            text => Signing::parse(text).ok_or_else(|| {
+                let allowed = Signing::ALL.map(Signing::as_str).join(", ");
+                Fault::invalid(
+                    "settings.signing",
+                    text,
+                    "is not a kind of signature",
+                    allowed,
+                )
+            })?,
+        },
+        token: match settings.token.as_str() {
+            "" => None,
+            text => Some(TokenAlgorithm::parse(text).ok_or_else(|| {
+                let allowed = TokenAlgorithm::ALL.map(TokenAlgorithm::as_str).join(", ");
+                let message = "is not a way to sign a token";
+                Fault::invalid("settings.token", text, message, allowed)
+            })?),
+        },
+        proxy: url("settings.proxy", &settings.proxy)?,
+        authorities: Some(settings.authorities.clone()).filter(|pem| !pem.is_empty()),
+    })
+}
+
+/// As many as come in a second, at least one.
+fn burst_of(per_second: f64) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a number beyond the range becomes its end, and is refused by the check"
+    )]
+    let whole = per_second.ceil() as u32;
+    whole.max(1)
+}
+
+fn batching(batching: &functions::Batching) -> Result<Batching, Fault> {
+    let cutoff = batching.cutoff.as_ref();
+    Ok(Batching {
+        size_max: batching.size_max,
+        cutoff: match cutoff {
+            Some(cutoff) => duration("settings.batching.cutoff", cutoff)?,
+            None => {
+                let allowed = "a time of 1 ms to 60 s";
+                return Err(Fault::missing("settings.batching.cutoff", allowed));
+            }
+        },
+    })
+}
+
+pub(crate) fn duration(field: &str, duration: &prost_types::Duration) -> Result<Duration, Fault> {
+    from_duration(duration).ok_or_else(|| {
+        let value = format!("{} s", duration.seconds);
+        Fault::invalid(field, value, "is negative", "a time of 0 or more")
+    })
+}
+
+pub(crate) fn url(field: &str, text: &str) -> Result<Option<Url>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    parse_url(text).map(Some).map_err(|error| {
+        let allowed = "an http or https URL without user, password and fragment";
+        Fault::invalid(field, text, error.to_string(), allowed)
+    })
+}
+
+/// An ordering by its name; the default when none is named.
+///
+/// # Errors
+/// Names those there are.
+pub fn ordering(text: &str) -> Result<Ordering, Fault> {
+    if text.is_empty() {
+        return Ok(Ordering::default());
+    }
+    Ordering::parse(text).ok_or_else(|| {
+        let allowed = Ordering::ALL.map(Ordering::as_str).join(", ");
+        Fault::invalid("ordering", text, "is not a kind of order", allowed)
+    })
+}
+
+/// What becomes of a backlog, by its name; the default when none is named.
+///
+/// # Errors
+/// Names those there are.
+pub fn backlog(text: &str) -> Result<Backlog, Fault> {
+    if text.is_empty() {
+        return Ok(Backlog::default());
+    }
+    Backlog::parse(text).ok_or_else(|| {
+        let allowed = Backlog::ALL.map(Backlog::as_str).join(", ");
+        Fault::invalid("backlog", text, "is not a kind of backlog", allowed)
+    })
+}
+
+impl From<&Trigger> for wire::TriggerSettings {
+    fn from(trigger: &Trigger) -> Self {
+        Self {
+            ordering: trigger.ordering.as_str().to_owned(),
+            backlog: trigger.backlog.as_str().to_owned(),
+            depth_max: Some(trigger.depth_max),
+        }
+    }
+}
+
+impl wire::TriggerSettings {
+    /// Sets on the trigger what is said here; the rest takes its default.
+    pub(crate) fn apply(&self, trigger: &mut Trigger) -> Result<(), ConvertError> {
+        trigger.ordering = ordering(&self.ordering).map_err(unreadable)?;
+        trigger.backlog = backlog(&self.backlog).map_err(unreadable)?;
+        trigger.depth_max = self.depth_max.unwrap_or(DEPTH_MAX);
+        Ok(())
+    }
+}
+
+pub(crate) fn unreadable(fault: Fault) -> ConvertError {
+    invalid("settings", fault.to_string())
+}
+
+/// A function's settings as they are kept.
+pub fn settings_to_bytes(settings: &FunctionSettings) -> Vec<u8> {
+    functions::FunctionSettings::from(settings).encode_to_vec()
+}
+
+/// Reads [`settings_to_bytes`]; nothing gives the defaults.
+///
+/// # Errors
+/// When the bytes are something else.
+pub fn settings_from_bytes(bytes: &[u8]) -> Result<FunctionSettings, ConvertError> {
+    let message = functions::FunctionSettings::decode(bytes).map_err(undecodable)?;
+    function_settings(&message).map_err(unreadable)
+}
+
+/// What of a trigger has no column of its own, as it is kept.
+pub fn trigger_settings_to_bytes(trigger: &Trigger) -> Vec<u8> {
+    wire::TriggerSettings::from(trigger).encode_to_vec()
+}
+
+/// Sets on the trigger what [`trigger_settings_to_bytes`] kept; nothing sets the defaults.
+///
+/// # Errors
+/// When the bytes are something else.
+pub fn apply_trigger_settings(bytes: &[u8], trigger: &mut Trigger) -> Result<(), ConvertError> {
+    let message = wire::TriggerSettings::decode(bytes).map_err(undecodable)?;
+    message.apply(trigger)
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what map_err hands over"
+)]
+pub(crate) fn undecodable(error: prost::DecodeError) -> ConvertError {
+    invalid("settings", error.to_string())
+}

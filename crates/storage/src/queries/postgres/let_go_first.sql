@@ -1,0 +1,26 @@
+WITH lines AS (
+    SELECT DISTINCT project, trigger_name, order_key
+    FROM UNNEST($1::text[], $2::text[], $3::text[]) AS line (project, trigger_name, order_key)
+),
+firsts AS MATERIALIZED (
+    SELECT first.delivery_id FROM lines CROSS JOIN LATERAL (
+        SELECT delivery_id, free_at_us FROM waiting_room AS held
+        WHERE held.project = lines.project AND held.trigger_name = lines.trigger_name
+            AND held.order_key = lines.order_key
+        ORDER BY held.position LIMIT 1
+    ) AS first
+    WHERE first.free_at_us = 9223372036854775806
+),
+let_go AS (
+    UPDATE waiting_room SET free_at_us = due_at_us
+    WHERE delivery_id = ANY(ARRAY(SELECT delivery_id FROM firsts))
+    RETURNING project, function_name, since_us, free_at_us
+),
+woken AS (
+    INSERT INTO lanes AS lane (project, function_name, due_at_us)
+    SELECT project, function_name, min(GREATEST(free_at_us, since_us)) FROM let_go
+    GROUP BY project, function_name ORDER BY project, function_name
+    ON CONFLICT (project, function_name) DO UPDATE
+    SET due_at_us = LEAST(lane.due_at_us, EXCLUDED.due_at_us)
+)
+SELECT pg_notify($4, '') WHERE EXISTS (SELECT 1 FROM let_go)

@@ -1,0 +1,268 @@
+//! A function's settings: from flags to what the server takes, and from its answer to lines.
+
+use protocol::functions::v1 as functions;
+use protocol::functions::v1::authorization::Kind;
+use serde::Serialize;
+
+use super::super::show_time;
+use crate::command_line::{CredentialFlags, FunctionFlags};
+use crate::failure::Failure;
+
+/// What the flags say, and the paths of the fields they name.
+pub(super) struct Given {
+    pub(super) settings: functions::FunctionSettings,
+    pub(super) credentials: functions::Credentials,
+    pub(super) paths: Vec<&'static str>,
+}
+
+/// Reads the flags, and the files that they name.
+pub(super) fn given(flags: &FunctionFlags) -> Result<Given, Failure> {
+    let mut settings = functions::FunctionSettings::default();
+    let mut paths = Vec::new();
+    if let Some(concurrency) = flags.concurrency {
+        paths.push("settings.concurrency_max");
+        settings.concurrency_max = concurrency;
+    }
+    if let Some(per_second) = flags.rate {
+        paths.push("settings.rate");
+        let burst = flags.burst.unwrap_or_default();
+        settings.rate = Some(functions::RateLimit { per_second, burst });
+    }
+    if !flags.headers.is_empty() {
+        paths.push("settings.headers");
+        let headers = flags.headers.iter().cloned();
+        settings.headers = headers
+            .map(|(name, value)| functions::HeaderField { name, value })
+            .collect();
+    }
+    if let Some(size_max) = flags.batch_size {
+        paths.push("settings.batching");
+        settings.batching = Some(functions::Batching {
+            size_max,
+            cutoff: Some(protocol::to_duration(flags.batch_cutoff)),
+        });
+    }
+    if let Some(disable_on_gone) = flags.disable_on_gone {
+        paths.push("settings.disable_on_gone");
+        settings.disable_on_gone = disable_on_gone;
+    }
+    if let Some(after) = flags.disable_after {
+        paths.push("settings.disable_after");
+        settings.disable_after = Some(protocol::to_duration(after));
+    }
+    let texts = [
+        ("settings.signing", &flags.signing, &mut settings.signing),
+        ("settings.token", &flags.token, &mut settings.token),
+        ("settings.proxy", &flags.proxy, &mut settings.proxy),
+    ];
+    for (path, given, field) in texts {
+        if let Some(text) = given {
+            paths.push(path);
+            field.clone_from(text);
+        }
+    }
+    if let Some(file) = &flags.ca {
+        paths.push("settings.authorities");
+        settings.authorities = read_file("--ca", file)?;
+    }
+    let credentials = credentials(&flags.credentials, &mut paths)?;
+    Ok(Given {
+        settings,
+        credentials,
+        paths,
+    })
+}
+
+fn credentials(
+    flags: &CredentialFlags,
+    paths: &mut Vec<&'static str>,
+) -> Result<functions::Credentials, Failure> {
+    let client_certificate = match (&flags.client_cert, &flags.client_key) {
+        (Some(chain), Some(key)) => Some(functions::ClientCertificate {
+            chain: read_file("--client-cert", chain)?,
+            key: read_file("--client-key", key)?,
+        }),
+        _ => None,
+    };
+    let kind = if let Some(basic) = &flags.basic {
+        let text = secret("--basic", basic)?;
+        let (user, password) = text
+            .split_once(':')
+            .ok_or_else(|| Failure::usage("--basic: give USER:PASSWORD"))?;
+        Some(Kind::Basic(functions::Basic {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        }))
+    } else if let Some(bearer) = &flags.bearer {
+        let token = secret("--bearer", bearer)?;
+        Some(Kind::Bearer(functions::Bearer { token }))
+    } else if let Some(token_url) = &flags.oauth2_token_url {
+        let client_secret = flags.oauth2_client_secret.as_deref().unwrap_or_default();
+        Some(Kind::Oauth2(functions::OAuth2 {
+            token_url: token_url.clone(),
+            client_id: flags.oauth2_client_id.clone().unwrap_or_default(),
+            client_secret: secret("--oauth2-client-secret", client_secret)?,
+            scope: flags.oauth2_scope.clone().unwrap_or_default(),
+        }))
+    } else {
+        None
+    };
+    if client_certificate.is_some() {
+        paths.push("credentials.client_certificate");
+    }
+    if kind.is_some() {
+        paths.push("credentials.authorization");
+    }
+    Ok(functions::Credentials {
+        authorization: kind.map(|kind| functions::Authorization { kind: Some(kind) }),
+        client_certificate,
+    })
+}
+
+/// The text itself, or what a file holds without the line break at its end.
+fn secret(option: &str, text: &str) -> Result<String, Failure> {
+    match text.strip_prefix('@') {
+        Some(file) => Ok(read_file(option, file)?
+            .trim_end_matches(['\r', '\n'])
+            .to_owned()),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn read_file(option: &str, file: &str) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("{option}: {file} cannot be read: {error}")))
+}
+
+/// The path in the mask for a name that `--reset` takes.
+pub(super) fn path_of(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "concurrency" => "settings.concurrency_max",
+        "rate" => "settings.rate",
+        "headers" => "settings.headers",
+        "batch" => "settings.batching",
+        "disable-after" => "settings.disable_after",
+        "token" => "settings.token",
+        "proxy" => "settings.proxy",
+        "ca" => "settings.authorities",
+        "client-cert" => "credentials.client_certificate",
+        "authorization" => "credentials.authorization",
+        _ => return None,
+    })
+}
+
+/// A function's settings as printed; what is not set is left out of lines.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ShownSettings {
+    paused: bool,
+    disabled: Option<ShownDisabled>,
+    concurrency_max: Option<u32>,
+    rate_per_second: Option<f64>,
+    burst: Option<u32>,
+    headers: Vec<(String, String)>,
+    batch_size: Option<u32>,
+    batch_cutoff_ms: Option<u64>,
+    disable_on_gone: bool,
+    disable_after_ms: Option<u64>,
+    signing: String,
+    token: Option<String>,
+    proxy: Option<String>,
+    own_authorities: bool,
+    authorization: Option<String>,
+    client_certificate: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownDisabled {
+    reason: String,
+    at: String,
+}
+
+impl ShownSettings {
+    pub(super) fn of(
+        settings: Option<functions::FunctionSettings>,
+        kinds: Option<functions::CredentialKinds>,
+    ) -> Self {
+        let settings = settings.unwrap_or_default();
+        let kinds = kinds.unwrap_or_default();
+        let text = |text: String| Some(text).filter(|text| !text.is_empty());
+        let headers = settings.headers.into_iter();
+        Self {
+            paused: settings.paused,
+            disabled: settings.disabled.map(|disabled| ShownDisabled {
+                at: show_time(disabled.at.as_ref()),
+                reason: disabled.reason,
+            }),
+            concurrency_max: Some(settings.concurrency_max).filter(|most| *most > 0),
+            rate_per_second: settings.rate.map(|rate| rate.per_second),
+            burst: settings.rate.map(|rate| rate.burst),
+            headers: headers.map(|field| (field.name, field.value)).collect(),
+            batch_size: settings.batching.as_ref().map(|batching| batching.size_max),
+            batch_cutoff_ms: settings
+                .batching
+                .and_then(|batching| millis(batching.cutoff)),
+            disable_on_gone: settings.disable_on_gone,
+            disable_after_ms: millis(settings.disable_after),
+            signing: settings.signing,
+            token: text(settings.token),
+            proxy: text(settings.proxy),
+            own_authorities: !settings.authorities.is_empty(),
+            authorization: text(kinds.authorization),
+            client_certificate: kinds.client_certificate,
+        }
+    }
+
+    /// Lines for people; empty ones are not printed.
+    pub(super) fn fields(&self) -> Vec<(&'static str, String)> {
+        let yes = |is_so: bool| if is_so { "yes" } else { "" }.to_owned();
+        let number = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
+        let time = |millis: Option<u64>| {
+            millis
+                .map(|ms| humantime::format_duration(std::time::Duration::from_millis(ms)))
+                .map(|shown| shown.to_string())
+                .unwrap_or_default()
+        };
+        let disabled = self.disabled.as_ref();
+        let rate = self.rate_per_second.map(|rate| {
+            let burst = self.burst.unwrap_or(1);
+            format!("{rate}/s, {burst} at once")
+        });
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"));
+        let batch = self.batch_size.map(|size| {
+            let cutoff = time(self.batch_cutoff_ms);
+            format!("up to {size} within {cutoff}")
+        });
+        vec![
+            ("paused", yes(self.paused)),
+            (
+                "disabled",
+                disabled
+                    .map(|disabled| format!("{}, {}", disabled.at, disabled.reason))
+                    .unwrap_or_default(),
+            ),
+            ("concurrency", number(self.concurrency_max)),
+            ("rate", rate.unwrap_or_default()),
+            ("headers", headers.collect::<Vec<_>>().join("\n")),
+            ("batches", batch.unwrap_or_default()),
+            ("disabled on 410", yes(self.disable_on_gone)),
+            ("disabled after", time(self.disable_after_ms)),
+            ("signing", self.signing.clone()),
+            ("token", self.token.clone().unwrap_or_default()),
+            ("proxy", self.proxy.clone().unwrap_or_default()),
+            ("own authorities", yes(self.own_authorities)),
+            (
+                "authorization",
+                self.authorization.clone().unwrap_or_default(),
+            ),
+            ("client certificate", yes(self.client_certificate)),
+        ]
+    }
+}
+
+fn millis(duration: Option<protocol::well_known::Duration>) -> Option<u64> {
+    let duration = duration.as_ref().and_then(protocol::from_duration)?;
+    Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}

@@ -13,7 +13,7 @@ pub(super) async fn run(options: Bench, connection: &Connection) -> Result<(), F
     process::open_files::allow_many();
     let interrupt = Interrupt::listen()?;
     if let Some(neighbours) = options.scenario {
-        return run_beside(neighbours, &options, connection, &interrupt).await;
+        return Box::pin(run_beside(neighbours, &options, connection, &interrupt)).await;
     }
     let reports = match (options.suite, options.spawn) {
         (true, only) => {

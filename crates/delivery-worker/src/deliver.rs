@@ -1,13 +1,17 @@
 //! One attempt: find what is configured, make the request, send it, and say what came of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::Timestamp;
-use domain::delivery::{ErrorClass, Outcome, Status, Step, Target, WaitReason, Waiting, next_step};
+use domain::delivery::{
+    ErrorClass, Outcome, Status, Step, Target, Tried, WaitReason, Waiting, begin_of, next_step,
+};
 use domain::event::Event;
 use domain::function::Function;
-use domain::pace::{Exchange, Reaction, retry_after};
+use domain::pace::{Exchange, Reaction};
 use domain::record::{Attempted, HeaderLines, Record, Settled};
+use domain::retry::retry_after;
 use domain::trigger::Trigger;
 use protocol::registry_feed::RegistryView;
 use telemetry::trace;
@@ -82,13 +86,15 @@ impl Deliverer {
         let ended_at = started_at
             .saturating_add(response.duration)
             .unwrap_or(started_at);
-        let step = next_step(
-            &trigger.retry,
-            &response.outcome,
-            target.next_attempt,
+        let tried = Tried {
+            outcome: &response.outcome,
+            retry_after: rest_asked_for(&response, ended_at),
+            number: target.next_attempt,
+            began_at: begin_of(event, target, started_at),
             ended_at,
-            random(),
-        );
+        };
+        let disable_on_gone = function.settings.disable_on_gone;
+        let step = next_step(&trigger.retry, disable_on_gone, &tried, random());
         let (error_class, error) = failure(&response.outcome);
         observe(&response, error_class);
         let exchange = exchange(&response, ended_at);
@@ -145,16 +151,19 @@ impl Deliverer {
 
 /// What the attempt says about the endpoint.
 fn exchange(response: &EndpointResponse, now: Timestamp) -> Exchange {
-    let asked = response
-        .headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
     Exchange {
         reaction: Reaction::of(&response.outcome),
         took: response.duration,
-        rest: asked.and_then(|(_, value)| retry_after(value, now)),
+        rest: rest_asked_for(response, now),
         is_probe: false,
     }
+}
+
+/// How long the endpoint asks to be left alone.
+fn rest_asked_for(response: &EndpointResponse, now: Timestamp) -> Option<Duration> {
+    let mut fields = response.headers.iter();
+    let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))?;
+    retry_after(value, now)
 }
 
 /// For metrics and, where spans are recorded, the attempt's span.

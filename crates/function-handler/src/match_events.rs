@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use domain::delivery::{Consignment, Target, WaitReason, Waiting};
+use domain::delivery::{Consignment, Status, Target, WaitReason, Waiting};
 use domain::event::Event;
 use domain::function::{Function, origin};
 use domain::id::DeliveryId;
 use domain::matching::Matcher;
-use domain::record::{Matched, Record};
+use domain::record::{Matched, Record, Settled};
 use domain::registry::Registry;
 use domain::shard::of_endpoint;
 use domain::trigger::{Ordering, Trigger};
@@ -56,7 +56,12 @@ pub fn match_events(
     for event in events {
         let mut targets = Vec::new();
         let mut by_shard: BTreeMap<u16, Vec<Target>> = BTreeMap::new();
-        for (trigger, captures) in matcher.matches(&event) {
+        let matches = matcher.decide(&event);
+        let failed = matches.failed.iter();
+        let failed: Vec<Record> = failed
+            .map(|(trigger, reason)| filter_failed(&event, trigger, reason))
+            .collect();
+        for (trigger, captures) in matches.called {
             let Some(function) = registry.function(&event.project, &trigger.function) else {
                 debug!(trigger = %trigger.name, function = %trigger.function, "a trigger's function is gone");
                 continue;
@@ -76,19 +81,36 @@ pub fn match_events(
             match line_of(&event, &trigger, way, now) {
                 Line::None => by_shard.entry(way.shard).or_default().push(target),
                 Line::Room(reason, due_at) => {
-                    let waiting = waiting(&event, target, reason, now, due_at);
+                    let waiting = waiting(&event, target, reason, due_at);
                     fanout.waiting.push(waiting);
                 }
                 Line::Ordered(reason) => {
-                    let waiting = waiting(&event, target, reason, now, now);
+                    let waiting = waiting(&event, target, reason, event.accepted_at);
                     fanout.in_line.push(waiting);
                 }
             }
         }
         debug!(eid = %event.eid, event.type = %event.event_type, deliveries = targets.len(), "event matched");
         fanout.add(event, targets, by_shard);
+        fanout.records.extend(failed);
     }
     fanout
+}
+
+/// A trigger whose filter cannot be answered calls nobody, and whoever looks is told why.
+fn filter_failed(event: &Event, trigger: &Trigger, reason: &str) -> Record {
+    debug!(eid = %event.eid, trigger = %trigger.name, reason, "a filter failed");
+    Record::Settled(Settled {
+        project: event.project.clone(),
+        event: event.eid,
+        delivery: DeliveryId::derive(event.eid, trigger.name.as_str()),
+        trigger: trigger.name.clone(),
+        function: trigger.function.clone(),
+        generation: 0,
+        status: Status::Cancel,
+        remark: format!("filter failed: {reason}"),
+        at: event.accepted_at,
+    })
 }
 
 impl Fanout {
@@ -134,7 +156,7 @@ fn line_of(event: &Event, trigger: &Trigger, way: Way, now: Timestamp) -> Line {
     match (order_key(event, trigger).is_some(), way.is_paused) {
         (true, true) => Line::Ordered(WaitReason::Paused),
         (true, false) => Line::Ordered(WaitReason::Order),
-        (false, true) => Line::Room(WaitReason::Paused, now),
+        (false, true) => Line::Room(WaitReason::Paused, event.accepted_at),
         (false, false) => Line::None,
     }
 }
@@ -147,18 +169,13 @@ pub(crate) fn order_key<'event>(event: &'event Event, trigger: &Trigger) -> Opti
     }
 }
 
-fn waiting(
-    event: &Event,
-    target: Target,
-    reason: WaitReason,
-    since: Timestamp,
-    due_at: Timestamp,
-) -> Waiting {
+/// The same event gives the same rows, however often it is matched.
+fn waiting(event: &Event, target: Target, reason: WaitReason, due_at: Timestamp) -> Waiting {
     Waiting {
         event: event.clone(),
         target,
         reason,
-        since,
+        since: event.accepted_at,
         due_at,
     }
 }

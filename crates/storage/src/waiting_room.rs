@@ -248,8 +248,9 @@ impl Owner {
     /// The column that names it, and a further condition.
     pub(crate) const fn condition(&self) -> (&'static str, &'static str) {
         match self {
-            Self::Trigger(_) => ("trigger_name", ""),
-            Self::Function(_) => ("function_name", ""),
+            // What is under way ends by what comes of it.
+            Self::Trigger(_) => ("trigger_name", "AND reason <> 'in_flight'"),
+            Self::Function(_) => ("function_name", "AND reason <> 'in_flight'"),
             Self::RetriesOf(_) => ("trigger_name", "AND reason = 'retry'"),
         }
     }
@@ -347,8 +348,10 @@ fn with_cause(error: &Error) -> String {
 }
 
 /// What holds up a row with these columns.
-pub(crate) fn state(free_at: i64, due_at: i64, fault: Option<String>) -> State {
+pub(crate) fn state(reason: WaitReason, free_at: i64, due_at: i64, fault: Option<String>) -> State {
     match free_at {
+        // Its row only stands for the worker that has it.
+        _ if reason == WaitReason::InFlight => State::UnderWay,
         ASIDE => State::Aside(fault.unwrap_or_default()),
         BEHIND => State::Behind,
         called if called < 0 => State::Waiting,
@@ -437,8 +440,8 @@ pub(crate) fn read_shown(row: ShownRow) -> Result<Shown, Error> {
         Vec::new(),
     ))?;
     Ok(Shown {
+        state: state(row.reason, free_at, due, fault),
         row,
-        state: state(free_at, due, fault),
     })
 }
 

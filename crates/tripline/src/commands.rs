@@ -12,6 +12,7 @@ mod projects;
 pub(crate) mod serve;
 mod triggers;
 pub(crate) mod up;
+mod why;
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Triggers(command) => triggers::run(command, &connection).await,
             ClientCommand::Deliveries(command) => deliveries::run(command, &connection).await,
             ClientCommand::Logs(options) => logs::run(options, &connection).await,
+            ClientCommand::Why { event, function } => why::run(event, function, &connection).await,
             ClientCommand::Keys(command) => keys::run(command, &connection).await,
             ClientCommand::Projects(command) => projects::run(command, &connection).await,
             ClientCommand::Bench(options) => bench::run(*options, &connection).await,

@@ -6,6 +6,8 @@
     reason = "a broken set-up should stop the test"
 )]
 
+mod operating;
+mod order;
 mod support;
 
 mod access;

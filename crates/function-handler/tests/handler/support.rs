@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use broker::{Broker, Confirm, Consumer, Message, PublishError, Publisher, Queue, Topology};
 use coordination::EmbeddedCoordination;
-use domain::delivery::{Consignment, Target};
+use domain::delivery::{Consignment, Target, Waiting};
 use domain::event::Event;
 use domain::event_type::EventType;
 use domain::id::EventId;
@@ -24,8 +24,10 @@ use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::registry::v1::registry_service_client::RegistryServiceClient;
 use protocol::registry_feed::RegistryView;
+use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
+use protocol::well_known::FieldMask;
 use settings::SecretUrl;
-use storage::waiting_room::{Shown, WaitingFilter};
+use storage::waiting_room::{Shown, WaitingFilter, WaitingRow};
 use storage::{Cipher, RegistryStore, WaitingRoom};
 use tempfile::TempDir;
 use testkit::{TestDatabase, TestVhost, eventually};
@@ -191,6 +193,24 @@ impl World {
 
     pub(crate) async fn stop(self) {
         stop(self.tasks).await;
+    }
+
+    /// A row as the handler would store it.
+    pub(crate) fn row_of(&self, waiting: &Waiting) -> WaitingRow {
+        let target = &waiting.target;
+        WaitingRow {
+            project: waiting.event.project.clone(),
+            delivery: target.delivery,
+            trigger: target.trigger.clone(),
+            function: target.function.clone(),
+            generation: target.generation,
+            next_attempt: target.next_attempt,
+            reason: waiting.reason,
+            since: waiting.since,
+            due_at: waiting.due_at,
+            order_key: None,
+            payload: Waiting::write(std::slice::from_ref(waiting)),
+        }
     }
 
     /// What waits in project `default`.
@@ -376,6 +396,10 @@ impl Handler {
         KeyServiceClient::new(self.routes.clone())
     }
 
+    pub(crate) fn waiting(&self) -> WaitingServiceClient<Routes> {
+        WaitingServiceClient::new(self.routes.clone())
+    }
+
     pub(crate) fn registry(&self) -> RegistryServiceClient<Routes> {
         RegistryServiceClient::new(self.routes.clone())
     }
@@ -395,6 +419,29 @@ impl Handler {
         };
         self.functions()
             .create_function(self.with_key(request))
+            .await
+            .unwrap();
+    }
+
+    /// Pauses or resumes a function.
+    pub(crate) async fn pause(&self, name: &str, paused: bool) {
+        let settings = functions::FunctionSettings {
+            paused,
+            ..functions::FunctionSettings::default()
+        };
+        let request = functions::UpdateFunctionRequest {
+            function: Some(functions::Function {
+                name: name.to_owned(),
+                settings: Some(settings),
+                ..functions::Function::default()
+            }),
+            update_mask: Some(FieldMask {
+                paths: vec!["settings.paused".to_owned()],
+            }),
+            credentials: None,
+        };
+        self.functions()
+            .update_function(self.with_key(request))
             .await
             .unwrap();
     }

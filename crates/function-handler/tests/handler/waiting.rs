@@ -21,7 +21,7 @@ use crate::support::{Handler, Outgoing, SOON, World, event, now};
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// A delivery of `welcome` whose second attempt is due after this time.
-fn waiting(handler: &Handler, due_in: Duration) -> Waiting {
+pub(crate) fn waiting(handler: &Handler, due_in: Duration) -> Waiting {
     let event = event("STORAGE_INSERT", Some("a/b"));
     let now = now();
     let target = Target {
@@ -45,7 +45,7 @@ fn waiting(handler: &Handler, due_in: Duration) -> Waiting {
     }
 }
 
-async fn send_to_wait(world: &World, waiting: &Waiting) {
+pub(crate) async fn send_to_wait(world: &World, waiting: &Waiting) {
     world
         .publish_message(Queue::Waiting, Message::of(from_ref(waiting)))
         .await;
@@ -234,10 +234,10 @@ async fn ends_as_cancelled(
 }
 
 /// Far longer than any test runs: what ends sooner did not end because it was due.
-const MUCH_LATER: Duration = Duration::from_secs(600);
+pub(crate) const MUCH_LATER: Duration = Duration::from_secs(600);
 
 /// A handler with function and trigger `welcome`, and one delivery of it that waits.
-async fn one_that_waits(world: &World) -> (Handler, Outgoing, Waiting) {
+pub(crate) async fn one_that_waits(world: &World) -> (Handler, Outgoing, Waiting) {
     let handler = Handler::start(world).await;
     let outgoing = world.outgoing();
     handler

@@ -368,7 +368,10 @@ macro_rules! implement_registry_store {
             project: &Project,
             revision: i64,
         ) -> Result<(), Error> {
-            let done = sqlx::query("INSERT INTO projects VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+            let done = sqlx::query(
+                "INSERT INTO projects (name, created_at_us, revision) VALUES ($1, $2, $3) \
+                 ON CONFLICT DO NOTHING",
+            )
                 .bind(project.name.as_str())
                 .bind(micros(project.created_at))
                 .bind(revision)
@@ -439,7 +442,7 @@ macro_rules! implement_registry_store {
                 "INSERT INTO triggers (project, name, package, function, is_enabled, event_types, \
                  subject, prefix, suffix, format, retry, settings, created_at_us, updated_at_us, \
                  revision) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
                  ON CONFLICT DO NOTHING",
             )
             .bind(trigger.project.as_str())

@@ -256,3 +256,44 @@ fn the_trace_of_the_event_comes_before_that_of_the_call() {
     });
     assert_eq!(field, "traceparent");
 }
+
+#[test]
+fn an_event_for_later_is_kept_back_6_days_at_most() {
+    let now = circumstances().now;
+    let day = Duration::from_hours(24);
+    let at = |deliver_at, delay| {
+        check(Draft {
+            deliver_at,
+            delay,
+            ..draft()
+        })
+        .map(|event| event.deliver_at)
+    };
+    assert_eq!(at(None, None).unwrap(), None);
+    assert_eq!(at(Some(now + day * 6), None).unwrap(), Some(now + day * 6));
+    let delayed = at(None, Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(delayed, Some(now + Duration::from_secs(30)));
+    assert_eq!(at(Some(now - day), None).unwrap(), None, "at once");
+    let refused = |deliver_at, delay| {
+        let (field, value, allowed) = fault(Draft {
+            deliver_at,
+            delay,
+            ..draft()
+        });
+        (field, value, allowed)
+    };
+    let ahead = "at most 6 days ahead, a day less than logs are kept";
+    let (field, _, allowed) = refused(Some(now + day * 7), None);
+    assert_eq!((field.as_str(), allowed.as_str()), ("deliverat", ahead));
+    let (field, value, allowed) = refused(None, Some(day * 7));
+    assert_eq!(
+        (field.as_str(), value.as_str(), allowed.as_str()),
+        ("delay", "7days", ahead)
+    );
+    assert_eq!(refused(None, Some(Duration::MAX)).0, "delay");
+    let (field, _, allowed) = refused(Some(now + day), Some(day));
+    assert_eq!(
+        (field.as_str(), allowed.as_str()),
+        ("delay", "one of the two")
+    );
+}

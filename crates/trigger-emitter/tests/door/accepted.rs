@@ -150,3 +150,46 @@ async fn the_trace_of_the_call_goes_on_in_the_event() {
     system.post_json(r#"{"type":"a.b"}"#).await;
     assert!(system.take(1).await.remove(0).traceparent.is_some());
 }
+
+#[tokio::test]
+async fn when_functions_are_called_can_be_said_in_every_way_of_writing() {
+    let system = open().await;
+    let at = soon_ms();
+    let time = domain::Timestamp::from_millisecond(at).unwrap();
+    let plain = [
+        format!(r#"{{"type":"a.b","deliver_at":{at}}}"#),
+        format!(r#"{{"type":"a.b","deliver_at":"{time}"}}"#),
+    ];
+    for body in plain {
+        assert_eq!(system.post_json(&body).await.status, 202);
+    }
+    let headers = [
+        ("content-type", "application/json"),
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/s"),
+        ("ce-type", "a.b"),
+        ("ce-deliverat", &time.to_string()),
+    ];
+    assert_eq!(system.post(&headers, "1").await.status, 202);
+    for event in system.take(3).await {
+        assert_eq!(event.deliver_at, Some(time));
+        assert!(event.extensions.is_empty());
+    }
+    for delay in [r#""1h""#, "3600000"] {
+        let body = format!(r#"{{"type":"a.b","delay":{delay}}}"#);
+        assert_eq!(system.post_json(&body).await.status, 202);
+    }
+    let document = r#"{"specversion":"1.0","id":"2","source":"/s","type":"a.b","delay":3600000}"#;
+    let structured = [("content-type", "application/cloudevents+json")];
+    assert_eq!(system.post(&structured, document).await.status, 202);
+    for event in system.take(3).await {
+        let delay = event.deliver_at.unwrap().duration_since(event.accepted_at);
+        assert_eq!(delay.as_secs(), 3600);
+    }
+}
+
+/// A day from now.
+fn soon_ms() -> i64 {
+    domain::Timestamp::now().as_millisecond() + 86_400_000
+}

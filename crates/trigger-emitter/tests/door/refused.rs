@@ -314,3 +314,19 @@ async fn another_media_type_method_or_path_is_a_problem_too() {
         (404, "not_found")
     );
 }
+
+#[tokio::test]
+async fn a_time_to_be_called_at_must_be_one_and_not_too_far_ahead() {
+    let system = open().await;
+    for (member, field) in [
+        (r#""deliver_at":"tomorrow""#, "deliver_at"),
+        (r#""deliver_at":"2999-01-01T00:00:00Z""#, "deliver_at"),
+        (r#""delay":"soon""#, "delay"),
+        (r#""delay":-1"#, "delay"),
+        (r#""delay":"7days""#, "delay"),
+        (r#""delay":"1s","deliver_at":0"#, "delay"),
+    ] {
+        let body = format!(r#"{{"type":"a.b",{member}}}"#);
+        check(&system, &[JSON], body, (400, "invalid", field)).await;
+    }
+}

@@ -161,7 +161,7 @@ async fn find(
             .fetch_one(connection)
             .await?;
     let row = read_row(row)?;
-    match state(free_at, micros(row.due_at), fault) {
+    match state(row.reason, free_at, micros(row.due_at), fault) {
         State::UnderWay => Ok(Taken::UnderWay),
         State::Waiting | State::Behind | State::Aside(_) => Ok(Taken::Done((row, free_at))),
     }

@@ -14,7 +14,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What is under way has this long to finish when the process is told to stop.
     pub grace_period: settings::Duration,
-    /// Requests to endpoints at a time, over all shards; one endpoint has a tenth of them, or 30.
+    /// Requests to endpoints at a time, over all shards; one endpoint has at most a tenth of them,
+    /// or 30, and those whose answers take more than a second have half of them together.
     pub in_flight_max: u16,
     /// Messages of one shard that are in hand at a time.
     pub messages_in_hand_max: u16,

@@ -66,8 +66,9 @@ struct Job {
     read_at: Instant,
     /// Counts among the queued of its shard until its request starts …
     queued: Option<Queued>,
-    /// … and among what its shard has open until it is settled.
-    open: Open,
+    /// … and among what its shard has open until it is settled or has left its message.
+    open: Option<Open>,
+    shard: u16,
 }
 
 /// Something to be done that is no request.
@@ -135,7 +136,8 @@ impl Engine {
                 in_hand: Arc::clone(in_hand),
                 read_at,
                 queued: Some(work.queue()),
-                open: work.open(),
+                open: Some(work.open()),
+                shard: work.shard(),
             }));
         }
         self.offer(jobs, work.shard());
@@ -175,9 +177,8 @@ impl Engine {
         self.serving.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Nothing of a shard is open any more: what was learned goes to its next owner.
-    pub async fn end_serving(&self, shard: u16) {
-        self.hand_on(shard).await;
+    /// A shard is served no more.
+    pub fn end_serving(&self) {
         self.serving.fetch_sub(1, Ordering::AcqRel);
         self.wake.notify_one();
     }

@@ -108,6 +108,8 @@ pub struct Lanes<J> {
     waiting: BTreeSet<LineId>,
     /// Lines whose allowance the waiting room wants to know.
     telling: BTreeSet<LineId>,
+    /// Something of this is to be told at once.
+    is_urgent: bool,
     /// What does not wait here, and why.
     handed_back: Vec<(J, WaitReason)>,
     unrecalled: Vec<EndpointId>,
@@ -139,6 +141,7 @@ impl<J: Load> Lanes<J> {
             ring: VecDeque::new(),
             waiting: BTreeSet::new(),
             telling: BTreeSet::new(),
+            is_urgent: false,
             handed_back: Vec::new(),
             unrecalled: Vec::new(),
             in_flight: 0,
@@ -194,8 +197,12 @@ impl<J: Load> Lanes<J> {
         }
     }
 
-    /// Endpoints of a shard that somebody else owns from now on.
+    /// Somebody else owns a shard from now on: what is still under way to its endpoints ends here.
     pub fn forget_shard(&mut self, shard: u16) {
+        let of_shard = |endpoint: &&mut Endpoint| endpoint.shard == shard;
+        for endpoint in self.endpoints.values_mut().filter(of_shard) {
+            endpoint.is_handed_on = true;
+        }
         self.forget(|endpoint| endpoint.shard == shard && endpoint.is_unused());
     }
 
@@ -269,7 +276,9 @@ impl<J: Load> Lanes<J> {
             return Some(WaitReason::Concurrency);
         }
         let limit_max = self.slots.of_endpoint;
-        let start = endpoint.pace.may_start(endpoint.in_flight, limit_max, now);
+        endpoint.is_handed_on = false;
+        let under_way = endpoint.under_way(now);
+        let start = endpoint.pace.may_start(under_way, limit_max, now);
         if matches!(start, Start::Broken { .. }) {
             return Some(WaitReason::Breaker);
         }
@@ -333,7 +342,7 @@ impl<J: Load> Lanes<J> {
         let stays = if !endpoint.pace.breaker.is_closed() {
             usize::from(endpoint.pace.breaker.permit(now) == Permit::Probe)
         } else if endpoint.is_stalled(now) {
-            line.free(endpoint, &self.slots, self.slow_in_flight)
+            line.free(endpoint, &self.slots, self.slow_in_flight, now)
         } else {
             usize::MAX
         };

@@ -11,6 +11,7 @@
     reason = "it talks to the person who starts it"
 )]
 
+pub mod open_files;
 pub mod server;
 
 use std::path::PathBuf;
@@ -105,6 +106,7 @@ pub fn run<S: Settings>(
     if let Err(faults) = faults.or_ok(()) {
         return bad_settings(&faults);
     }
+    open_files::allow_many();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -92,9 +92,10 @@ impl Engine {
             desk.lanes.tick(now);
             Self::show(&desk);
         }
-        // Whoever waits for the allowance was handed back just now, or its endpoint came back.
-        let allowances = desk.lanes.allowances(now, Timestamp::now());
-        notices.extend(allowances.into_iter().map(Notice::Allow));
+        if is_tick || desk.lanes.is_urgent() {
+            let allowances = desk.lanes.allowances(now, Timestamp::now());
+            notices.extend(allowances.into_iter().map(Notice::Allow));
+        }
         let started = desk.lanes.start(STARTED_AT_ONCE, now);
         let handed_back = desk.lanes.take_handed_back();
         let mut chores = std::mem::take(&mut desk.chores);

@@ -18,18 +18,25 @@ impl Engine {
             Ok(recalled) => recalled,
             Err(error) => {
                 debug!(%error, "what others knew of endpoints is not to be had");
-                return;
+                Vec::new()
             }
         };
         let (now, time) = (Instant::now(), Timestamp::now());
-        let mut desk = self.desk();
-        for (id, text) in ids.into_iter().zip(recalled) {
-            match text.as_deref().map(str::parse::<Learned>) {
-                Some(Ok(learned)) => desk.lanes.resume(id, &learned, now, time),
-                Some(Err(error)) => debug!(%error, "not taken over"),
-                None => {}
+        let texts = recalled.into_iter().chain(std::iter::repeat(None));
+        {
+            let mut desk = self.desk();
+            for (id, text) in ids.into_iter().zip(texts) {
+                let learned = text.and_then(|text| match text.parse::<Learned>() {
+                    Ok(learned) => Some(learned),
+                    Err(error) => {
+                        debug!(%error, "not taken over");
+                        None
+                    }
+                });
+                desk.lanes.resume(id, learned.as_ref(), now, time);
             }
         }
+        self.wake.notify_one();
     }
 
     /// Writes down what changed.
@@ -37,8 +44,9 @@ impl Engine {
         self.keep_of(None).await;
     }
 
-    /// Writes down what is known of a shard's endpoints, and forgets it here.
-    pub(super) async fn hand_on(&self, shard: u16) {
+    /// Writes down what is known of a shard's endpoints, with what is still under way, and forgets
+    /// it here. To be called when nothing of the shard is open, before somebody else owns it.
+    pub async fn hand_on(&self, shard: u16) {
         self.keep_of(Some(shard)).await;
         self.desk().lanes.forget_shard(shard);
     }

@@ -11,6 +11,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::debug;
 
 use super::hand_back::wait;
+use super::shard::Open;
 use super::{Engine, Job, REVISION_WAIT_MAX};
 use crate::deliver::{Settlement, cancelled};
 use crate::lanes::{LEAVES_AFTER, LineId, Started, Turn};
@@ -58,41 +59,40 @@ impl Engine {
                 (settlement, false)
             }
             None => {
-                ticket.is_overdue();
+                let left = self.time_left(&job, begun_at);
+                ticket.is_overdue(Instant::now() + left);
+                let open = job.open.take();
                 let ending = async {
                     let settlement = delivering.await;
                     ticket.give_back(settlement.exchange.as_ref());
                     settlement
                 };
                 // The row is durable before anything that replaces or ends it is sent.
-                tokio::join!(ending, self.leave(&job, begun_at))
+                tokio::join!(ending, self.leave(&job, open, left))
             }
         };
         self.settle(&job, settlement, has_left).await;
     }
 
-    /// Lets a delivery whose request is under way leave its message; `false` if it cannot.
-    async fn leave(&self, job: &Job, begun_at: Instant) -> bool {
-        let trigger = {
-            let registry = self.deliverer.registry.read();
-            registry
-                .trigger(&job.event.project, &job.target.trigger)
-                .cloned()
-        };
+    /// How long a request may still take.
+    fn time_left(&self, job: &Job, begun_at: Instant) -> Duration {
+        let registry = self.deliverer.registry.read();
+        let trigger = registry.trigger(&job.event.project, &job.target.trigger);
         let allowed = trigger.map_or(Duration::ZERO, |trigger| trigger.retry.timeout);
-        let left = allowed.saturating_sub(begun_at.elapsed());
+        allowed.saturating_sub(begun_at.elapsed())
+    }
+
+    /// Lets a delivery whose request is under way leave its message; `false` if it cannot.
+    async fn leave(&self, job: &Job, open: Option<Open>, left: Duration) -> bool {
         let due_in = left + LEASE_MARGIN;
         let row = wait(job, WaitReason::InFlight, Timestamp::now(), due_in);
-        let has_left = self
-            .settler
-            .notices
-            .push_until_durable(vec![row])
-            .await
-            .is_ok();
+        let row = self.settler.notices.push_until_durable(vec![row]);
+        let has_left = row.await.is_ok();
         if has_left {
             metrics::left();
             job.in_hand.settled();
         }
+        drop(open);
         has_left
     }
 
@@ -124,7 +124,7 @@ impl Engine {
         let reached = self.deliverer.registry.reaches(job.target.revision, left);
         // In time or not: what is known then decides.
         let _is_there: bool = timeout(left, reached).await.unwrap_or(false);
-        let shard = job.open.shard();
+        let shard = job.shard;
         self.offer(vec![job], shard);
     }
 
@@ -152,9 +152,9 @@ impl Engine {
 
 impl Ticket<'_> {
     /// The request has left its message.
-    fn is_overdue(&mut self) {
+    fn is_overdue(&mut self, until: Instant) {
         self.is_overdue = true;
-        self.engine.desk().lanes.is_overdue(self.line);
+        self.engine.desk().lanes.is_overdue(self.line, until);
     }
 
     fn give_back(&mut self, exchange: Option<&Exchange>) {

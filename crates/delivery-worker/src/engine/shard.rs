@@ -23,9 +23,9 @@ struct Counts {
     changed: Notify,
 }
 
-/// One delivery that is not settled yet.
+/// One delivery that is neither settled nor has left its message.
 #[derive(Debug)]
-pub(super) struct Open(ShardWork);
+pub(super) struct Open(Arc<Counts>);
 
 /// One delivery whose request has not begun.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl ShardWork {
 
     pub(super) fn open(&self) -> Open {
         self.counts.open.fetch_add(1, Ordering::AcqRel);
-        Open(self.clone())
+        Open(Arc::clone(&self.counts))
     }
 
     pub(super) fn queue(&self) -> Queued {
@@ -81,16 +81,10 @@ impl ShardWork {
     }
 }
 
-impl Open {
-    pub(super) const fn shard(&self) -> u16 {
-        self.0.shard
-    }
-}
-
 impl Drop for Open {
     fn drop(&mut self) {
-        if self.0.counts.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.counts.changed.notify_one();
+        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.changed.notify_one();
         }
     }
 }

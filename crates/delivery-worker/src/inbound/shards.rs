@@ -11,6 +11,7 @@ use coordination::{Membership, Share};
 use domain::delivery::Consignment;
 use lifecycle::Tasks;
 use protocol::envelope::Envelope;
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use crate::engine::{Engine, ShardWork};
@@ -22,6 +23,21 @@ const GROUP: &str = "delivery-worker";
 
 /// A shard that is somebody else's share is left to them this long before standing by for it.
 const STAND_BY_AFTER: Duration = Duration::from_secs(1);
+
+/// A shard that nobody else serves although it is their share is served this long before it is
+/// offered to them: at first, and at most. While coordination is away, advice may be old.
+const YIELDS_AFTER: Duration = Duration::from_secs(5);
+const YIELDS_AFTER_MAX: Duration = Duration::from_mins(5);
+
+/// Why a shard is consumed from no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Stopping,
+    /// By new advice it is somebody else's share.
+    Advised,
+    /// It was not ours for a long time; its owner may be back.
+    Offered,
+}
 
 /// Serves the shards of one worker.
 #[derive(Debug)]
@@ -51,6 +67,7 @@ impl Shards {
         tasks: Tasks,
     ) -> anyhow::Result<()> {
         let mut stopping = tasks.stopping();
+        let mut patience = YIELDS_AFTER;
         loop {
             if !share.is_mine(shard) {
                 tokio::select! {
@@ -64,12 +81,16 @@ impl Shards {
                 .consume(Queue::Deliveries(shard), self.messages_in_hand_max);
             metrics::shard_taken();
             self.engine.begin_serving();
-            let is_over = self.consume(shard, consumer, &mut share, &tasks).await;
-            self.engine.end_serving(shard).await;
+            let left = self
+                .consume(shard, consumer, &mut share, patience, &tasks)
+                .await;
+            self.engine.end_serving();
             metrics::shard_left();
-            if is_over {
-                return Ok(());
-            }
+            patience = match left {
+                Left::Stopping => return Ok(()),
+                Left::Advised => YIELDS_AFTER,
+                Left::Offered => (patience * 2).min(YIELDS_AFTER_MAX),
+            };
             info!(
                 shard,
                 "yielded a delivery shard to the worker whose share it is"
@@ -77,40 +98,48 @@ impl Shards {
         }
     }
 
-    /// Consumes until stopping (`true`), or until the shard has to be yielded (`false`). What was
-    /// begun is finished either way.
+    /// Consumes until stopping, or until the shard has to be yielded. What was begun is finished
+    /// either way.
     async fn consume(
-        self: &Arc<Self>,
+        &self,
         shard: u16,
         mut consumer: Box<dyn Consumer>,
         share: &mut Share,
+        patience: Duration,
         tasks: &Tasks,
-    ) -> bool {
+    ) -> Left {
         let mut stopping = tasks.stopping();
         let work = ShardWork::new(shard);
         // Only the one active consumer of a shard is given anything.
-        let mut is_active = false;
-        let is_over = loop {
+        let mut active_since = None;
+        let left = loop {
             let has_room = work.has_room();
+            let yields_at = active_since
+                .filter(|_| !share.is_mine(shard))
+                .map(|since: Instant| since + patience);
             tokio::select! {
-                () = &mut stopping => break true,
+                () = &mut stopping => break Left::Stopping,
                 received = consumer.next(), if has_room => {
-                    let Some(received) = received else { break true };
-                    is_active = true;
+                    let Some(received) = received else { break Left::Stopping };
+                    active_since.get_or_insert_with(Instant::now);
                     self.begin(received, &work);
                 }
                 () = work.room(), if !has_room => {}
-                () = share.changed() => {}
-            }
-            if is_active && !share.is_mine(shard) {
-                break false;
+                () = share.changed() => {
+                    if active_since.is_some() && !share.is_mine(shard) {
+                        break Left::Advised;
+                    }
+                }
+                () = until(yields_at) => break Left::Offered,
             }
         };
         // The broker serves the next consumer as soon as this one cancels, so what is in hand is
-        // answered for first: an endpoint has one caller at a time.
+        // answered for first: an endpoint has one caller at a time. Requests that have left their
+        // message may go on; the next owner is told of them.
         work.finished().await;
+        self.engine.hand_on(shard).await;
         consumer.cancel().await;
-        is_over
+        left
     }
 
     fn begin(&self, received: Received, work: &ShardWork) {
@@ -134,5 +163,12 @@ impl Shards {
         }
         let in_hand = Arc::new(InHand::new(deliveries, received.acknowledgement));
         self.engine.take(consignments, &in_hand, work);
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

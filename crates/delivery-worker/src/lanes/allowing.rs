@@ -36,8 +36,14 @@ pub(super) struct Told {
 }
 
 impl<J: Load> Lanes<J> {
+    /// Whether something is to be told at once.
+    pub const fn is_urgent(&self) -> bool {
+        self.is_urgent
+    }
+
     /// What is worth telling now; both clocks of the same moment.
     pub fn allowances(&mut self, now: Instant, time: Timestamp) -> Vec<Allowance> {
+        self.is_urgent = false;
         let mut allowances = Vec::new();
         let mut silent = Vec::new();
         let telling: Vec<LineId> = self.telling.iter().copied().collect();

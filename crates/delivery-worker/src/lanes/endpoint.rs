@@ -7,6 +7,9 @@ use domain::pace::Pace;
 
 use super::{LineId, SLOW_FROM, STALLED_AFTER};
 
+/// What others learned is waited for so long.
+const HELD_FOR: Duration = Duration::from_millis(200);
+
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) project: ProjectName,
@@ -27,6 +30,14 @@ pub(super) struct Endpoint {
     pub(super) used_at: Instant,
     /// What its next owner would read at the moment.
     pub(super) kept: String,
+    /// Nothing starts before it is known what others learned, or that nobody says in time.
+    pub(super) held_until: Option<Instant>,
+    /// When everything that has left its message must have ended.
+    pub(super) busy_until: Instant,
+    /// Requests that its last owner may still have under way, and until when.
+    pub(super) inherited: Option<(u32, Instant)>,
+    /// Somebody else owns its shard: what is under way here is all that is left.
+    pub(super) is_handed_on: bool,
 }
 
 impl Endpoint {
@@ -45,7 +56,21 @@ impl Endpoint {
             moved_at: now,
             used_at: now,
             kept: String::new(),
+            held_until: Some(now + HELD_FOR),
+            busy_until: now,
+            inherited: None,
+            is_handed_on: false,
         }
+    }
+
+    /// Requests under way, also those of its last owner.
+    pub(super) fn under_way(&self, now: Instant) -> u32 {
+        let inherited = self.inherited.filter(|(_, until)| now < *until);
+        self.in_flight + inherited.map_or(0, |(count, _)| count)
+    }
+
+    pub(super) fn is_held(&self, now: Instant) -> bool {
+        self.held_until.is_some_and(|until| now < until)
     }
 
     /// Its answers take long, or nobody knows how long they take.

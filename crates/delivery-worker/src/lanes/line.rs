@@ -65,12 +65,24 @@ impl<J: Load> Line<J> {
         }
     }
 
+    /// Requests under way; those of the endpoint's last owner may have been this function's.
+    pub(super) fn under_way(&self, endpoint: &Endpoint, now: Instant) -> u32 {
+        self.in_flight + endpoint.under_way(now).saturating_sub(endpoint.in_flight)
+    }
+
     /// Requests that could start at this moment, beside those that are queued already.
-    pub(super) fn free(&self, endpoint: &Endpoint, slots: &Slots, slow_in_flight: u32) -> usize {
+    pub(super) fn free(
+        &self,
+        endpoint: &Endpoint,
+        slots: &Slots,
+        slow_in_flight: u32,
+        now: Instant,
+    ) -> usize {
         let of_endpoint = endpoint.pace.concurrency.limit(slots.of_endpoint);
-        let mut free = of_endpoint
-            .saturating_sub(endpoint.in_flight)
-            .min(self.concurrency_max.saturating_sub(self.in_flight));
+        let mut free = of_endpoint.saturating_sub(endpoint.under_way(now)).min(
+            self.concurrency_max
+                .saturating_sub(self.under_way(endpoint, now)),
+        );
         if endpoint.is_counted_slow {
             free = free.min(slots.of_slow.saturating_sub(slow_in_flight));
         }
@@ -98,7 +110,7 @@ impl<J: Load> Line<J> {
         if endpoint.pace.closed_until(now).is_some() {
             return Some(WaitReason::Rate);
         }
-        if endpoint.queued < self.free(endpoint, slots, slow_in_flight) {
+        if endpoint.queued < self.free(endpoint, slots, slow_in_flight, now) {
             return None;
         }
         let is_slow = endpoint.is_proven && endpoint.is_slow();

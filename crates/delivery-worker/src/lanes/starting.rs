@@ -75,10 +75,12 @@ impl<J: Load> Lanes<J> {
                 continue;
             };
             let is_full = endpoint.is_counted_slow && self.slow_in_flight >= self.slots.of_slow;
-            if is_full || line.in_flight >= line.concurrency_max {
+            let under_way = endpoint.under_way(now);
+            let is_at_limit = line.under_way(endpoint, now) >= line.concurrency_max;
+            if is_full || is_at_limit || endpoint.is_held(now) {
                 continue;
             }
-            let by_endpoint = match endpoint.pace.may_start(endpoint.in_flight, ceiling, now) {
+            let by_endpoint = match endpoint.pace.may_start(under_way, ceiling, now) {
                 Start::TooFast { until } => Some(until),
                 Start::Broken { until } => until,
                 Start::AtLimit => None,
@@ -97,12 +99,13 @@ impl<J: Load> Lanes<J> {
         earliest.map(|at| at.max(now + SOON))
     }
 
-    /// A request is unanswered and has left its message.
-    pub fn is_overdue(&mut self, id: LineId) {
+    /// A request is unanswered and leaves its message; it ends at `until` at the latest.
+    pub fn is_overdue(&mut self, id: LineId, until: Instant) {
         if let Some(line) = self.lines.get(&id)
             && let Some(endpoint) = self.endpoints.get_mut(&line.endpoint)
         {
             endpoint.overdue += 1;
+            endpoint.busy_until = endpoint.busy_until.max(until);
             self.reclass(id);
         }
     }
@@ -139,6 +142,7 @@ impl<J: Load> Lanes<J> {
             (false, true) => Some(Turn::Closed),
             (true, true) | (false, false) => None,
         };
+        self.is_urgent |= turn.is_some();
         // Nearly every endpoint has one line.
         let count = endpoint.lines.len();
         self.reclass(id);
@@ -175,11 +179,13 @@ impl<J: Load> Lanes<J> {
             return Err(Held::Itself);
         };
         let no_slow_slot = endpoint.is_counted_slow && self.slow_in_flight >= self.slots.of_slow;
-        if no_slow_slot || line.in_flight >= line.concurrency_max {
+        let is_at_limit = line.under_way(endpoint, now) >= line.concurrency_max;
+        if no_slow_slot || is_at_limit || endpoint.is_held(now) {
             return Err(Held::Itself);
         }
         let limit_max = self.slots.of_endpoint;
-        let start = endpoint.pace.may_start(endpoint.in_flight, limit_max, now);
+        let under_way = endpoint.under_way(now);
+        let start = endpoint.pace.may_start(under_way, limit_max, now);
         let Start::Now { is_probe } = start else {
             return Err(Held::Itself);
         };

@@ -6,7 +6,7 @@ use domain::Timestamp;
 use domain::delivery::Allowance;
 use domain::format::Format;
 use domain::function::{Credentials, FunctionSettings, RateLimit, parse_url};
-use domain::pace::{Exchange, Reaction};
+use domain::pace::{Exchange, Learned, Reaction};
 
 use super::*;
 
@@ -63,6 +63,9 @@ impl World {
     /// Starts what may start.
     fn start(&mut self) -> usize {
         let now = self.now;
+        for (id, _) in self.lanes.take_unrecalled() {
+            self.lanes.resume(id, None, now, Timestamp::UNIX_EPOCH);
+        }
         let started = self.lanes.start(usize::MAX, now);
         let count = started.len();
         self.under_way
@@ -383,26 +386,79 @@ fn a_paused_function_starts_nothing() {
 #[test]
 fn what_was_learned_is_kept_once_and_goes_on_elsewhere() {
     let mut world = World::new(1_000);
-    assert_eq!(world.lanes.take_unrecalled(), []);
     for _ in 0..10 {
         world.offer("hook", 100);
         world.start();
         world.now += MS;
         world.end("hook", Reaction::Answered);
     }
-    let unrecalled = world.lanes.take_unrecalled();
-    assert_eq!(unrecalled[0].1, "default http://hook.example");
     let (now, time) = (world.now, Timestamp::UNIX_EPOCH);
     let kept = world.lanes.take_learned(None, now, time);
     assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].0, "default http://hook.example");
     assert!(world.lanes.take_learned(None, now, time).is_empty());
 
     let mut next = World::new(1_000);
     next.offer("hook", 100);
+    assert!(next.lanes.start(100, next.now).is_empty(), "first it asks");
     let unrecalled = next.lanes.take_unrecalled();
-    let learned = kept[0].1.parse().unwrap();
-    next.lanes.resume(unrecalled[0].0, &learned, next.now, time);
+    let learned: Learned = kept[0].1.parse().unwrap();
+    let (id, now) = (unrecalled[0].0, next.now);
+    next.lanes.resume(id, Some(&learned), now, time);
     assert!(next.start() > 50, "it need not find out again");
+}
+
+#[test]
+fn who_cannot_ask_what_others_learned_begins_a_moment_later() {
+    let mut world = World::new(1_000);
+    world.offer("hook", 1);
+    assert!(world.lanes.start(1, world.now).is_empty());
+    world.pass(MS * 201);
+    assert_eq!(world.lanes.start(1, world.now).len(), 1);
+}
+
+#[test]
+fn what_the_last_owner_still_has_under_way_counts_until_it_must_have_ended() {
+    let mut world = World::new(1_000);
+    let few = FunctionSettings {
+        concurrency_max: Some(4),
+        ..FunctionSettings::default()
+    };
+    world.set("few", few.clone());
+    world.offer("few", 4);
+    assert_eq!(world.start(), 4);
+    for number in 0..3 {
+        let line = world.under_way[number].1.line;
+        let until = world.now + MS * 5_000;
+        world.lanes.is_overdue(line, until);
+    }
+    let (_, last) = world.under_way.pop().unwrap();
+    let ended = Exchange {
+        reaction: Reaction::Answered,
+        took: MS,
+        rest: None,
+        is_probe: false,
+    };
+    world.lanes.ended(last.line, &ended, false, world.now);
+    let few_function = function("few");
+    let shard = shard::of_endpoint(&few_function.project, &origin(&few_function.url), SHARDS);
+    let (now, time) = (world.now, Timestamp::UNIX_EPOCH);
+    let kept = world.lanes.take_learned(Some(shard), now, time);
+    world.lanes.forget_shard(shard);
+    assert_eq!(world.lanes.endpoints(), 1, "what is under way ends here");
+    assert!(world.lanes.take_learned(None, now, time).is_empty());
+
+    let mut next = World::new(1_000);
+    next.set("few", few);
+    next.offer("few", 4);
+    let id = next.lanes.take_unrecalled()[0].0;
+    let learned: Learned = kept[0].1.parse().unwrap();
+    let now = next.now;
+    next.lanes.resume(id, Some(&learned), now, time);
+    assert_eq!(next.start(), 1, "three are the last owner's");
+    next.pass(MS * 5_000);
+    next.offer("few", 4);
+    assert_eq!(next.start(), 3);
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub struct Learned {
     /// How often the breaker opened since the endpoint was last trusted.
     pub opened: u32,
     pub open_until: Option<Timestamp>,
+    /// Requests that its last owner still had under way, and when they must have ended.
+    pub busy: Option<(u32, Timestamp)>,
 }
 
 /// A text nobody of ours wrote.
@@ -38,6 +40,10 @@ impl fmt::Display for Learned {
         if let Some(until) = self.open_until {
             write!(formatter, " until={}", until.as_millisecond())?;
         }
+        if let Some((count, until)) = self.busy {
+            let until = until.as_millisecond();
+            write!(formatter, " busy={count} busy-until={until}")?;
+        }
         Ok(())
     }
 }
@@ -54,7 +60,9 @@ impl FromStr for Learned {
             per_second: None,
             opened: 0,
             open_until: None,
+            busy: None,
         };
+        let (mut busy, mut busy_until) = (0, None);
         for field in text.split_whitespace() {
             let (name, value) = field.split_once('=').ok_or_else(wrong)?;
             let number = || value.parse::<f64>().ok().filter(|number| *number >= 0.0);
@@ -62,11 +70,9 @@ impl FromStr for Learned {
                 "concurrency" => learned.concurrency = number().ok_or_else(wrong)?,
                 "rate" => learned.per_second = Some(number().ok_or_else(wrong)?),
                 "opened" => learned.opened = value.parse().map_err(|_not_a_number| wrong())?,
-                "until" => {
-                    let ms = value.parse().map_err(|_not_a_number| wrong())?;
-                    let until = Timestamp::from_millisecond(ms);
-                    learned.open_until = Some(until.map_err(|_out_of_range| wrong())?);
-                }
+                "until" => learned.open_until = Some(time(value).ok_or_else(wrong)?),
+                "busy" => busy = value.parse().map_err(|_not_a_number| wrong())?,
+                "busy-until" => busy_until = Some(time(value).ok_or_else(wrong)?),
                 // A later release may know more.
                 _ => {}
             }
@@ -74,8 +80,13 @@ impl FromStr for Learned {
         if learned.concurrency.is_nan() {
             return Err(wrong());
         }
+        learned.busy = busy_until.map(|until| (busy, until));
         Ok(learned)
     }
+}
+
+fn time(milliseconds: &str) -> Option<Timestamp> {
+    Timestamp::from_millisecond(milliseconds.parse().ok()?).ok()
 }
 
 impl Pace {
@@ -91,6 +102,7 @@ impl Pace {
             per_second: self.rate.per_second(now),
             opened,
             open_until: open_until.map(until),
+            busy: None,
         }
     }
 

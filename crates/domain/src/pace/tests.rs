@@ -160,7 +160,10 @@ fn what_was_learned_reads_back_and_goes_on() {
     ] {
         assert!(wrong.parse::<Learned>().is_err(), "{wrong:?}");
     }
-    assert!("concurrency=5 later=x".parse::<Learned>().is_ok());
+    let busy: Learned = "concurrency=5 later=x busy=3 busy-until=7".parse().unwrap();
+    let seventh = Timestamp::from_millisecond(7).unwrap();
+    assert_eq!(busy.busy, Some((3, seventh)));
+    assert_eq!(busy.to_string(), "concurrency=5 busy=3 busy-until=7");
 }
 
 #[test]

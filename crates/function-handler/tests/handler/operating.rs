@@ -343,3 +343,56 @@ async fn a_delivery_that_cannot_be_read_is_set_aside_and_holds_up_nobody() {
     handler.stop().await;
     world.stop().await;
 }
+
+/// So many, spread over so long; by hand with 100,000 over a minute.
+const FOR_LATER: usize = 2_000;
+const SPREAD_OVER: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn of_many_for_later_each_goes_within_a_second_of_its_time_and_none_early() {
+    let world = World::full().await;
+    let handler = Handler::start(&world).await;
+    let mut outgoing = world.outgoing();
+    handler
+        .create("welcome", "http://localhost:9000/", &["1000"])
+        .await;
+    // Time enough to store them all before the first is due.
+    let first = now() + Duration::from_secs(2) + Duration::from_micros(200) * count(FOR_LATER);
+    let step = SPREAD_OVER / count(FOR_LATER);
+    let events: Vec<_> = (0..FOR_LATER)
+        .map(|place| Event {
+            deliver_at: Some(first + step * count(place)),
+            ..event("STORAGE_INSERT", None)
+        })
+        .collect();
+    for batch in events.chunks(250) {
+        world.publish(batch).await;
+    }
+    let mut late = Vec::new();
+    let mut seen = 0;
+    eventually(SOON + SPREAD_OVER * 2, "all are sent on", async || {
+        outgoing.take();
+        let now = Timestamp::now();
+        for (_, consignment) in outgoing.consignments.iter().skip(seen) {
+            let due_at = consignment.event.deliver_at.unwrap();
+            assert!(due_at <= now, "due at {due_at}, sent on at {now}");
+            late.push(now.duration_since(due_at).as_millis());
+        }
+        seen = outgoing.consignments.len();
+        (seen >= FOR_LATER).then_some(())
+    })
+    .await;
+    late.sort_unstable();
+    let (middle, most) = (late[late.len() / 2], late[late.len() - 1]);
+    assert_eq!(late.len(), FOR_LATER, "each once");
+    assert!(
+        most < 1_000,
+        "{middle} ms late in the middle, {most} at most"
+    );
+    handler.stop().await;
+    world.stop().await;
+}
+
+fn count(of: usize) -> u32 {
+    u32::try_from(of).unwrap()
+}

@@ -148,7 +148,7 @@ pub(crate) async fn run(
         scene.wait_for_first_calls().await?;
         scene.play().await
     };
-    let played = interrupt.or(work).await;
+    let played = interrupt.or(Box::pin(work)).await;
     functions.delete().await;
     scene.report(played?)
 }
@@ -173,7 +173,7 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     async fn play(&self) -> Result<Vec<Phase>, Failure> {
-        let at_rate = Some(self.run.rate.unwrap_or(self.run.neighbours.rate()));
+        let at_rate = Some(self.run.rate.unwrap_or_else(|| self.run.neighbours.rate()));
         let phases: &[(&'static str, Option<f64>, bool)] = match self.run.neighbours {
             Neighbours::Isolation => &[
                 ("alone", at_rate, false),

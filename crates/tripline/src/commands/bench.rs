@@ -9,9 +9,11 @@ use crate::command_line::Connection;
 use crate::failure::Failure;
 
 pub(super) async fn run(options: Bench, connection: &Connection) -> Result<(), Failure> {
+    // It receives the calls of all that are under way at once.
+    process::open_files::allow_many();
     let interrupt = Interrupt::listen()?;
     if let Some(neighbours) = options.scenario {
-        return run_beside(neighbours, &options, connection, &interrupt).await;
+        return Box::pin(run_beside(neighbours, &options, connection, &interrupt)).await;
     }
     let reports = match (options.suite, options.spawn) {
         (true, only) => {

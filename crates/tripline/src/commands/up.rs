@@ -25,6 +25,7 @@ use crate::failure::Failure;
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(options: &Up) -> ExitCode {
+    process::open_files::allow_many();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

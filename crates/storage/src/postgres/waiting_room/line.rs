@@ -59,7 +59,6 @@ pub(super) async fn end(pool: &PgPool, ended: &[Ended]) -> Result<(), Error> {
         "DELETE FROM waiting_room USING UNNEST($1::uuid[], $2::bigint[]) \
          AS ended (delivery_id, generation) \
          WHERE waiting_room.delivery_id = ended.delivery_id \
-         AND waiting_room.delivery_id = ANY($1) \
          AND waiting_room.generation <= ended.generation",
     )
     .bind(&ids)
@@ -105,7 +104,6 @@ const MEANT: &str = "UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]
      AS meant (delivery_id, generation, next_attempt, due_at_us)";
 
 const IS_MEANT: &str = "waiting_room.delivery_id = meant.delivery_id \
-     AND waiting_room.delivery_id = ANY($1) \
      AND (waiting_room.generation, waiting_room.next_attempt) \
      = (meant.generation, meant.next_attempt)";
 

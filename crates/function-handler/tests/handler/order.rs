@@ -59,6 +59,8 @@ fn of_key(key: usize, number: usize) -> Event {
 struct Worker<'world> {
     world: &'world World,
     consumers: Vec<Box<dyn Consumer>>,
+    /// It looks for work this often when there is none.
+    pace: tokio::time::Interval,
     settled: HashMap<String, usize>,
     seen: usize,
     failed: usize,
@@ -69,6 +71,7 @@ impl<'world> Worker<'world> {
         let mut worker = Self {
             world,
             consumers: Vec::new(),
+            pace: tokio::time::interval(Duration::from_millis(2)),
             settled: HashMap::new(),
             seen: 0,
             failed: 0,
@@ -121,8 +124,7 @@ impl<'world> Worker<'world> {
             }
         }
         if notices.is_empty() {
-            tokio::task::yield_now().await;
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            self.pace.tick().await;
             return;
         }
         self.world

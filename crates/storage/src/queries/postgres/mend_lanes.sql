@@ -12,5 +12,6 @@ WITH RECURSIVE found (project, function_name, free_at_us) AS (
 INSERT INTO lanes AS lane (project, function_name, due_at_us)
 SELECT project, function_name, GREATEST(free_at_us, 0) FROM found
 WHERE free_at_us < 9223372036854775806
+-- A lane may well be looked at later than that; then this is one look more.
 ON CONFLICT (project, function_name) DO UPDATE SET due_at_us = EXCLUDED.due_at_us
-WHERE lane.due_at_us IS NULL
+WHERE lane.due_at_us IS NULL OR lane.due_at_us > EXCLUDED.due_at_us

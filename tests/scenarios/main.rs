@@ -16,5 +16,6 @@ mod outages;
 mod quick_start;
 mod retries;
 mod secrets_and_egress;
+mod shaping;
 mod signatures;
 mod traces;

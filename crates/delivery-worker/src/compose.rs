@@ -8,10 +8,11 @@ use bytes::Bytes;
 use domain::Timestamp;
 use domain::delivery::{ErrorClass, Outcome, Target};
 use domain::event::Event;
-use domain::format::{RenderInput, Rendered, render};
+use domain::format::{Format, RenderInput, Rendered, render};
 use domain::function::Function;
 use domain::record::HeaderLines;
 use domain::signature;
+use domain::template::TemplateInput;
 use domain::token::TokenKeys;
 use domain::trigger::Trigger;
 use http::{HeaderName, HeaderValue, Uri, header};
@@ -44,12 +45,7 @@ pub struct Call<'a> {
 /// The outcome of the attempt, when no request can ever be made of the event.
 pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
     let function = call.function;
-    let uri: Uri = function.url.as_str().parse().map_err(|error| {
-        impossible(
-            ErrorClass::Render,
-            format!("the function's URL cannot be called: {error}"),
-        )
-    })?;
+    let uri = uri(function)?;
     let input = RenderInput {
         event: call.event,
         captures: &call.target.captures,
@@ -62,7 +58,8 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
     let signature = signature::sign_for(function, &id, call.now, &rendered.body)
         .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
 
-    let mut headers = Vec::with_capacity(rendered.headers.len() + 12);
+    let count = rendered.headers.len() + function.settings.headers.len() + 12;
+    let mut headers = Vec::with_capacity(count);
     for (name, value) in &rendered.headers {
         // What comes from the event may be anything: it is left out of the head if it cannot be
         // one, since the body or another format still carries it.
@@ -107,19 +104,54 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         headers.push((HeaderName::from_static(name), value));
     }
     let special = extras::add(call, &rendered.body, &mut headers)?;
-    let timeout = call.trigger.retry.timeout;
+    let retry = &call.trigger.retry;
     Ok(EndpointRequest {
         uri,
         headers,
         body: rendered.body,
-        timeout,
+        connect_timeout: retry.connect_timeout,
+        first_byte_timeout: retry.first_byte_timeout,
+        timeout: retry.timeout,
         special,
     })
 }
 
+fn uri(function: &Function) -> Result<Uri, Outcome> {
+    function.url.as_str().parse().map_err(|error| {
+        impossible(
+            ErrorClass::Render,
+            format!("the function's URL cannot be called: {error}"),
+        )
+    })
+}
+
+/// The body and what goes with it: by the trigger's template, else by the format.
 fn rendered(call: &Call<'_>, input: &RenderInput<'_>) -> Result<Rendered, Outcome> {
     let format = call.trigger.format.unwrap_or(call.function.format);
-    render(format, input).map_err(|error| impossible(ErrorClass::Render, error.to_string()))
+    let by_format = |format| {
+        render(format, input).map_err(|error| impossible(ErrorClass::Render, error.to_string()))
+    };
+    let Some(template) = &call.trigger.template else {
+        return by_format(format);
+    };
+    let template_input = TemplateInput {
+        event: call.event,
+        captures: &call.target.captures,
+        attempt: call.target.next_attempt,
+    };
+    let body = template
+        .render(&template_input)
+        .map_err(|error| impossible(ErrorClass::Render, format!("the template failed: {error}")))?;
+    let headers = match format {
+        // The event's attributes go in the head, whatever the body is.
+        Format::CloudEventsBinary => by_format(format)?.headers,
+        Format::Schmuckli | Format::CloudEventsStructured => Vec::new(),
+    };
+    Ok(Rendered {
+        content_type: Some(template.content_type().to_owned()),
+        headers,
+        body,
+    })
 }
 
 /// The request's headers as they may be shown and kept; nothing in them lets anybody act as us.

@@ -11,6 +11,7 @@ mod projects;
 pub(crate) mod serve;
 mod triggers;
 pub(crate) mod up;
+mod why;
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Functions(command) => functions::run(*command, &connection).await,
             ClientCommand::Triggers(command) => triggers::run(command, &connection).await,
             ClientCommand::Logs(options) => logs::run(options, &connection).await,
+            ClientCommand::Why { event, function } => why::run(event, function, &connection).await,
             ClientCommand::Keys(command) => keys::run(command, &connection).await,
             ClientCommand::Projects(command) => projects::run(command, &connection).await,
             ClientCommand::Bench(options) => bench::run(*options, &connection).await,

@@ -100,6 +100,10 @@ pub struct EndpointRequest {
     pub uri: Uri,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub body: Bytes,
+    /// For name, connection and handshake, where it differs from the client's own.
+    pub connect_timeout: Option<Duration>,
+    /// From the beginning until the head of the answer is there.
+    pub first_byte_timeout: Option<Duration>,
     /// For everything up to the last byte of the answer.
     pub timeout: Duration,
     /// What this endpoint asks for beyond that; most ask for nothing.
@@ -170,7 +174,9 @@ impl EndpointClient {
     pub async fn send(&self, request: EndpointRequest) -> EndpointResponse {
         let started = Instant::now();
         let mut answer = Answer::default();
-        let exchange = tokio::time::timeout(request.timeout, self.exchange(&request, &mut answer));
+        let exchange = self.exchange(&request, &mut answer);
+        let exchange = connector::within(request.connect_timeout, exchange);
+        let exchange = tokio::time::timeout(request.timeout, exchange);
         let outcome = match exchange.await {
             Ok(Ok(status)) => Outcome::Answered { status },
             Ok(Err(outcome)) => outcome,
@@ -242,7 +248,9 @@ impl EndpointClient {
         answer: &mut Answer,
     ) -> Result<u16, Outcome> {
         let build = || http_request(request, authorization);
-        let (head, body) = channels.request(build).await?.into_parts();
+        let (head, body) = until_first_byte(request, channels.request(build))
+            .await?
+            .into_parts();
         answer.take_head(&head);
         answer
             .read_body(body, self.response_body_bytes_max)
@@ -250,6 +258,23 @@ impl EndpointClient {
             .map_err(|error| fault::outcome_of_body(&error))?;
         Ok(head.status.as_u16())
     }
+}
+
+/// Waits for the head of an answer no longer than the request says.
+async fn until_first_byte<T>(
+    request: &EndpointRequest,
+    head: impl Future<Output = Result<T, Outcome>>,
+) -> Result<T, Outcome> {
+    let Some(limit) = request.first_byte_timeout else {
+        return head.await;
+    };
+    let in_time = tokio::time::timeout(limit, head).await;
+    in_time.unwrap_or_else(|_elapsed| {
+        Err(Outcome::Unreachable {
+            class: ErrorClass::Timeout,
+            message: format!("no answer began within {limit:?}"),
+        })
+    })
 }
 
 /// What all connections have in common, whatever the way: the one resolver and its guard.

@@ -47,6 +47,8 @@ fn request(url: &str) -> EndpointRequest {
         uri: url.parse().unwrap(),
         headers: Vec::new(),
         body: Bytes::from_static(b"{}"),
+        connect_timeout: None,
+        first_byte_timeout: None,
         timeout: PATIENCE,
         special: None,
     }

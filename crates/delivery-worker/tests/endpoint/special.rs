@@ -36,6 +36,8 @@ fn request(url: &str, special: Special) -> EndpointRequest {
         uri: url.parse().unwrap(),
         headers: Vec::new(),
         body: Bytes::from_static(b"{}"),
+        connect_timeout: None,
+        first_byte_timeout: None,
         timeout: Duration::from_secs(20),
         special: Some(Box::new(special)),
     }

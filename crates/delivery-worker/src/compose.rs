@@ -46,12 +46,7 @@ pub struct Call<'a> {
 /// The outcome of the attempt, when no request can ever be made of the event.
 pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
     let function = call.function;
-    let uri: Uri = function.url.as_str().parse().map_err(|error| {
-        impossible(
-            ErrorClass::Render,
-            format!("the function's URL cannot be called: {error}"),
-        )
-    })?;
+    let uri = uri(function)?;
     let input = RenderInput {
         event: call.event,
         captures: &call.target.captures,
@@ -123,6 +118,15 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         first_byte_timeout: retry.first_byte_timeout,
         timeout: retry.timeout,
         special,
+    })
+}
+
+fn uri(function: &Function) -> Result<Uri, Outcome> {
+    function.url.as_str().parse().map_err(|error| {
+        impossible(
+            ErrorClass::Render,
+            format!("the function's URL cannot be called: {error}"),
+        )
     })
 }
 

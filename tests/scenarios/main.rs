@@ -19,4 +19,5 @@ mod outages;
 mod quick_start;
 mod retries;
 mod secrets_and_egress;
+mod shaping;
 mod traces;

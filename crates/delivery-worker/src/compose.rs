@@ -6,11 +6,12 @@ use bytes::Bytes;
 use domain::Timestamp;
 use domain::delivery::{ErrorClass, Outcome, Target};
 use domain::event::Event;
-use domain::format::{RenderInput, render};
+use domain::format::{Format, RenderInput, Rendered, render};
 use domain::function::Function;
 use domain::lineage::{ANCESTRY_HEADER, DEPTH_HEADER, Lineage};
 use domain::record::HeaderLines;
 use domain::signature;
+use domain::template::TemplateInput;
 use domain::trigger::Trigger;
 use http::{HeaderName, HeaderValue, Uri, header};
 
@@ -49,15 +50,14 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         secret: &function.secret,
         function_session: None,
     };
-    let format = call.trigger.format.unwrap_or(function.format);
-    let rendered = render(format, &input)
-        .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
+    let rendered = rendered(call, &input)?;
     let id = call.target.delivery.to_string();
     let timestamp_s = call.now.as_second();
     let signature = signature::sign(&function.signing_secret, &id, timestamp_s, &rendered.body)
         .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
 
-    let mut headers = Vec::with_capacity(rendered.headers.len() + 14);
+    let count = rendered.headers.len() + function.settings.headers.len() + 14;
+    let mut headers = Vec::with_capacity(count);
     for (name, value) in &rendered.headers {
         // What comes from the event may be anything: it is left out of the head if it cannot be
         // one, since the body or another format still carries it.
@@ -69,6 +69,13 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         let value = HeaderValue::try_from(content_type)
             .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
         headers.push((header::CONTENT_TYPE, value));
+    }
+    for (name, value) in &function.settings.headers {
+        let name = HeaderName::try_from(name)
+            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
+        let value = HeaderValue::try_from(value)
+            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
+        headers.push((name, value));
     }
     let attempts_max = u64::from(call.trigger.retry.retries_max) + 1;
     headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
@@ -105,12 +112,43 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
             .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
         headers.push((HeaderName::from_static(name), value));
     }
-    let timeout = call.trigger.retry.timeout;
+    let retry = &call.trigger.retry;
     Ok(EndpointRequest {
         uri,
         headers,
         body: rendered.body,
-        timeout,
+        connect_timeout: retry.connect_timeout,
+        first_byte_timeout: retry.first_byte_timeout,
+        timeout: retry.timeout,
+    })
+}
+
+/// The body and what goes with it: by the trigger's template, else by the format.
+fn rendered(call: &Call<'_>, input: &RenderInput<'_>) -> Result<Rendered, Outcome> {
+    let format = call.trigger.format.unwrap_or(call.function.format);
+    let by_format = |format| {
+        render(format, input).map_err(|error| impossible(ErrorClass::Render, error.to_string()))
+    };
+    let Some(template) = &call.trigger.template else {
+        return by_format(format);
+    };
+    let template_input = TemplateInput {
+        event: call.event,
+        captures: &call.target.captures,
+        attempt: call.target.next_attempt,
+    };
+    let body = template
+        .render(&template_input)
+        .map_err(|error| impossible(ErrorClass::Render, format!("the template failed: {error}")))?;
+    let headers = match format {
+        // The event's attributes go in the head, whatever the body is.
+        Format::CloudEventsBinary => by_format(format)?.headers,
+        Format::Schmuckli | Format::CloudEventsStructured => Vec::new(),
+    };
+    Ok(Rendered {
+        content_type: Some(template.content_type().to_owned()),
+        headers,
+        body,
     })
 }
 

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
-use domain::delivery::{ErrorClass, Outcome, Status, Step, Target, WaitReason, Waiting, next_step};
+use domain::delivery::{
+    ErrorClass, Outcome, Status, Step, Target, Tried, WaitReason, Waiting, begin_of, next_step,
+};
 use domain::event::Event;
 use domain::function::{Function, origin};
 use domain::record::{Attempted, HeaderLines, Record, Settled};
+use domain::retry::retry_after;
 use domain::trigger::Trigger;
 use protocol::registry_feed::RegistryView;
 use telemetry::trace;
@@ -92,13 +95,15 @@ impl Deliverer {
         let ended_at = started_at
             .saturating_add(response.duration)
             .unwrap_or(started_at);
-        let step = next_step(
-            &trigger.retry,
-            &response.outcome,
-            target.next_attempt,
+        let tried = Tried {
+            outcome: &response.outcome,
+            retry_after: rest_asked_for(&response, ended_at),
+            number: target.next_attempt,
+            began_at: begin_of(event, target, started_at),
             ended_at,
-            random(),
-        );
+        };
+        let disable_on_gone = function.settings.disable_on_gone;
+        let step = next_step(&trigger.retry, disable_on_gone, &tried, random());
         let (error_class, error) = failure(&response.outcome);
         observe(&response, error_class);
         let (status, remark, next_attempt_at) = match step {
@@ -149,6 +154,13 @@ impl Deliverer {
             Err(outcome) => (unsent(outcome), HeaderLines::default(), 0),
         }
     }
+}
+
+/// How long the endpoint asks to be left alone.
+fn rest_asked_for(response: &EndpointResponse, now: Timestamp) -> Option<Duration> {
+    let mut fields = response.headers.iter();
+    let (_, value) = fields.find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))?;
+    retry_after(value, now)
 }
 
 /// For metrics and, where spans are recorded, the attempt's span.

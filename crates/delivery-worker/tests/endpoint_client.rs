@@ -47,6 +47,8 @@ fn request(url: &str) -> EndpointRequest {
             HeaderValue::from_static("dlv_1"),
         )],
         body: Bytes::from_static(b"{\"a\":1}"),
+        connect_timeout: None,
+        first_byte_timeout: None,
         timeout: PATIENCE,
     }
 }
@@ -244,6 +246,41 @@ async fn an_endpoint_that_says_nothing_times_out() {
         .await;
     assert_eq!(class(&response), Some(ErrorClass::Timeout), "{response:?}");
     assert_eq!(response.status, None);
+}
+
+#[tokio::test]
+async fn the_head_of_an_answer_may_have_less_time_than_the_whole() {
+    let silent = Endpoint::start(|_, _| Reply::SayAndHold(Vec::new())).await;
+    let first_byte_timeout = Some(Duration::from_millis(200));
+    let send = async |url: String| {
+        client()
+            .send(EndpointRequest {
+                first_byte_timeout,
+                timeout: Duration::from_millis(800),
+                ..request(&url)
+            })
+            .await
+    };
+    let response = send(silent.url()).await;
+    assert_eq!(message(&response), "no answer began within 200ms");
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc".to_vec();
+    let slow = Endpoint::start(move |_, _| Reply::SayAndHold(head.clone())).await;
+    let response = send(slow.url()).await;
+    assert_eq!(message(&response), "no whole answer within 800ms");
+}
+
+#[tokio::test]
+async fn a_request_says_how_long_its_connection_may_take() {
+    // Taken by the system and never answered: the handshake of TLS does not come about.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let response = client()
+        .send(EndpointRequest {
+            connect_timeout: Some(Duration::from_millis(200)),
+            ..request(&url)
+        })
+        .await;
+    assert_eq!(message(&response), "no connection within 200ms");
 }
 
 #[tokio::test]

@@ -12,10 +12,15 @@ use divan::counter::ItemsCount;
 use domain::Timestamp;
 use domain::event::Event;
 use domain::event_type::EventType;
+use domain::filter::Filter;
 use domain::id::EventId;
 use domain::matching::Matcher;
 use domain::retry::RetryPolicy;
 use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
+
+const DATA: &[u8] = br#"{"row_id":42,"container":"orders","bucket":7,"dataset":"main","total":12.5,
+    "new":{"status":"delivered","total":12.5,"lines":[{"article":"a","count":1},{"article":"b",
+    "count":2}]},"old":{"status":"open","total":12.5},"changed":["status"]}"#;
 
 const SIZES: [u32; 2] = [10_000, 100_000];
 
@@ -53,7 +58,10 @@ fn trigger(number: u32) -> Arc<Trigger> {
         subject: Some(subject.parse().unwrap()),
         prefix: (number % SHAPES == 2).then(|| format!("dev-{number}/")),
         suffix: (number % SHAPES == 2).then(|| ".jpg".to_owned()),
+        options: BTreeMap::new(),
+        filter: None,
         format: None,
+        template: None,
         retry: RetryPolicy::default(),
         ordering: Ordering::default(),
         backlog: Backlog::default(),
@@ -151,6 +159,37 @@ fn match_none(bencher: Bencher<'_, '_>, size: u32) {
     bencher
         .counter(ItemsCount::new(1_u32))
         .bench_local(|| matcher.matches(&event));
+}
+
+/// One event whose one trigger has a filter over the event's data.
+#[divan::bench(args = SIZES, sample_count = 2000)]
+fn match_one_event_by_a_filter(bencher: Bencher<'_, '_>, size: u32) {
+    let filter = Filter::parse("data.new.status == 'delivered' && data.total > 10").unwrap();
+    let mut matcher = Matcher::default();
+    for number in 0..size {
+        matcher.insert(Arc::new(Trigger {
+            filter: Some(filter.clone()),
+            ..Trigger::clone(&trigger(number))
+        }));
+    }
+    let with_data = |number| Event {
+        data_content_type: Some("application/json".to_owned()),
+        data: bytes::Bytes::from_static(DATA),
+        ..event(number)
+    };
+    let mut events = spread(size)
+        .map(with_data)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .cycle();
+    bencher
+        .counter(ItemsCount::new(1_u32))
+        .with_inputs(|| events.next().unwrap())
+        .bench_local_refs(|event| {
+            let found = matcher.matches(event);
+            assert_eq!(found.len(), 1);
+            found
+        });
 }
 
 /// A changed trigger takes the place of the one before.

@@ -1,5 +1,7 @@
 //! A delivery and its attempts: what is sent where, and what became of it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::event::Event;
@@ -254,6 +256,12 @@ pub enum Step {
 pub enum GiveUpReason {
     /// As many attempts as the policy allows.
     AttemptsUsedUp,
+    /// The policy's total time does not last until the next attempt.
+    TimeUsedUp,
+    /// The endpoint's answer is one after which there is no further attempt.
+    FinalStatus,
+    /// The endpoint says that it is gone, and its function wants to be switched off then.
+    Gone,
     /// It could never work.
     Impossible,
 }
@@ -263,49 +271,91 @@ impl GiveUpReason {
     pub const fn remark(self) -> &'static str {
         match self {
             Self::AttemptsUsedUp => "attempts used up",
+            Self::TimeUsedUp => "time used up",
+            Self::FinalStatus => "the answer is final",
+            Self::Gone => "the endpoint is gone",
             Self::Impossible => "can never work",
         }
     }
 }
 
+/// An attempt that came to its end.
+#[derive(Debug, Clone, Copy)]
+pub struct Tried<'a> {
+    pub outcome: &'a Outcome,
+    /// How long the endpoint asked to be left alone.
+    pub retry_after: Option<Duration>,
+    /// The attempt's number, from 1.
+    pub number: u32,
+    /// From when the policy's total time counts; see [`begin_of`].
+    pub began_at: Timestamp,
+    pub ended_at: Timestamp,
+}
+
+/// From when the total time of a delivery's retry policy counts: when its event was accepted, or
+/// was to be delivered. What was redriven is tried anew, and has no end but its attempts.
+pub fn begin_of(event: &Event, target: &Target, now: Timestamp) -> Timestamp {
+    if target.generation > 0 {
+        return now;
+    }
+    let due_at = event.deliver_at.unwrap_or(event.accepted_at);
+    due_at.max(event.accepted_at)
+}
+
 /// Decides what follows an attempt: the one place that turns an outcome into a fate.
 ///
-/// `attempt` is the number of the attempt just made, from 1; `random` in `0.0..1.0` spreads waits.
+/// `disable_on_gone` is the function's own wish; `random` in `0.0..1.0` spreads waits.
 pub fn next_step(
     policy: &RetryPolicy,
-    outcome: &Outcome,
-    attempt: u32,
-    ended_at: Timestamp,
+    disable_on_gone: bool,
+    tried: &Tried<'_>,
     random: f64,
 ) -> Step {
-    match outcome {
-        Outcome::Answered { status: 200..=299 } => Step::Finish,
-        Outcome::Impossible { .. } => Step::GiveUp(GiveUpReason::Impossible),
-        Outcome::Answered { .. } | Outcome::Unreachable { .. } => {
-            match policy.wait_after(attempt, random) {
-                Some(wait) => {
-                    Step::RetryAt(ended_at.saturating_add(wait).unwrap_or(Timestamp::MAX))
-                }
-                None => Step::GiveUp(GiveUpReason::AttemptsUsedUp),
-            }
+    match tried.outcome {
+        Outcome::Answered { status: 200..=299 } => return Step::Finish,
+        Outcome::Impossible { .. } => return Step::GiveUp(GiveUpReason::Impossible),
+        Outcome::Answered { status: 410 } if disable_on_gone => {
+            return Step::GiveUp(GiveUpReason::Gone);
         }
+        Outcome::Answered { status } if policy.final_statuses.contains(*status) => {
+            return Step::GiveUp(GiveUpReason::FinalStatus);
+        }
+        Outcome::Answered { .. } | Outcome::Unreachable { .. } => {}
+    }
+    let Some(wait) = policy.wait_after(tried.number, random) else {
+        return Step::GiveUp(GiveUpReason::AttemptsUsedUp);
+    };
+    let asked = tried.retry_after.unwrap_or_default();
+    let wait = wait.max(asked.min(policy.retry_after_max));
+    let due_at = tried.ended_at.saturating_add(wait);
+    let last_at = tried.began_at.saturating_add(policy.total_max);
+    match (due_at, last_at) {
+        (Ok(due_at), Ok(last_at)) if due_at <= last_at => Step::RetryAt(due_at),
+        _ => Step::GiveUp(GiveUpReason::TimeUsedUp),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    fn step(outcome: &Outcome, attempt: u32) -> Step {
-        next_step(
-            &RetryPolicy::default(),
+    fn tried(outcome: &Outcome, number: u32) -> Tried<'_> {
+        Tried {
             outcome,
-            attempt,
-            Timestamp::UNIX_EPOCH,
-            0.5,
-        )
+            retry_after: None,
+            number,
+            began_at: Timestamp::UNIX_EPOCH,
+            ended_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn step(outcome: &Outcome, attempt: u32) -> Step {
+        let policy = RetryPolicy::default();
+        next_step(&policy, false, &tried(outcome, attempt), 0.5)
+    }
+
+    fn seconds_on(seconds: u64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
     #[test]
@@ -339,6 +389,72 @@ mod tests {
             message: "refused".to_owned(),
         };
         assert_eq!(step(&outcome, 1), Step::GiveUp(GiveUpReason::Impossible));
+    }
+
+    #[test]
+    fn a_rest_that_is_asked_for_is_given_up_to_the_cap() {
+        let outcome = Outcome::Answered { status: 429 };
+        let policy = RetryPolicy {
+            retry_after_max: Duration::from_secs(60),
+            ..RetryPolicy::default()
+        };
+        let after = |asked: u64| {
+            let tried = Tried {
+                retry_after: Some(Duration::from_secs(asked)),
+                ..tried(&outcome, 1)
+            };
+            next_step(&policy, false, &tried, 0.5)
+        };
+        assert_eq!(after(0), Step::RetryAt(seconds_on(5)), "never sooner");
+        assert_eq!(after(30), Step::RetryAt(seconds_on(30)));
+        assert_eq!(after(3600), Step::RetryAt(seconds_on(60)));
+    }
+
+    #[test]
+    fn the_total_time_ends_a_delivery_that_has_attempts_left() {
+        let outcome = Outcome::Answered { status: 500 };
+        let policy = RetryPolicy {
+            retries_max: 100,
+            total_max: Duration::from_secs(12),
+            ..RetryPolicy::default()
+        };
+        let at = |second: u64| {
+            let tried = Tried {
+                ended_at: seconds_on(second),
+                ..tried(&outcome, 2)
+            };
+            next_step(&policy, false, &tried, 0.5)
+        };
+        assert_eq!(at(7), Step::RetryAt(seconds_on(12)));
+        assert_eq!(at(8), Step::GiveUp(GiveUpReason::TimeUsedUp));
+    }
+
+    #[test]
+    fn a_final_status_ends_at_once_and_no_other() {
+        let policy = RetryPolicy {
+            final_statuses: "400-404,410".parse().unwrap(),
+            ..RetryPolicy::default()
+        };
+        let after = |status: u16| {
+            let outcome = Outcome::Answered { status };
+            next_step(&policy, false, &tried(&outcome, 1), 0.5)
+        };
+        for status in [400, 404, 410] {
+            assert_eq!(after(status), Step::GiveUp(GiveUpReason::FinalStatus));
+        }
+        for status in [405, 409, 429, 500] {
+            assert!(matches!(after(status), Step::RetryAt(_)), "{status}");
+        }
+        assert_eq!(after(200), Step::Finish);
+    }
+
+    #[test]
+    fn gone_ends_and_disables_only_where_it_is_wished() {
+        let outcome = Outcome::Answered { status: 410 };
+        let policy = RetryPolicy::default();
+        let after = |wish| next_step(&policy, wish, &tried(&outcome, 1), 0.5);
+        assert_eq!(after(true), Step::GiveUp(GiveUpReason::Gone));
+        assert!(matches!(after(false), Step::RetryAt(_)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod name;
 
 pub mod event;
 pub mod event_type;
+pub mod filter;
 pub mod matching;
 pub mod pattern;
 pub mod trigger;
@@ -20,6 +21,7 @@ pub mod trigger;
 pub mod format;
 pub mod function;
 pub mod signature;
+pub mod template;
 
 pub mod delivery;
 pub mod lineage;

@@ -16,9 +16,10 @@ use std::hash::RandomState;
 use std::sync::Arc;
 
 use crate::event::Event;
+use crate::filter::Facts;
 use crate::name::{ProjectName, TriggerName};
 use crate::pattern::Captures;
-use crate::trigger::Trigger;
+use crate::trigger::{Decision, Trigger};
 use path::Keys;
 
 /// The triggers of all projects, to be asked which of them an event calls.
@@ -27,6 +28,15 @@ pub struct Matcher {
     triggers: HashMap<(ProjectName, TriggerName), Arc<Trigger>>,
     keys: Keys<RandomState>,
     nodes: HashMap<path::Key, Node>,
+}
+
+/// What an event comes to among all triggers, by their names.
+#[derive(Debug, Default)]
+pub struct Matches {
+    /// With what their patterns captured.
+    pub called: Vec<(Arc<Trigger>, Captures)>,
+    /// With the reason why their filter cannot be answered: these call nobody.
+    pub failed: Vec<(Arc<Trigger>, String)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -72,6 +82,11 @@ impl Matcher {
 
     /// The triggers that the event calls, by name, and what their patterns captured.
     pub fn matches(&self, event: &Event) -> Vec<(Arc<Trigger>, Captures)> {
+        self.decide(event).called
+    }
+
+    /// The triggers that the event calls, and those whose filter cannot be answered.
+    pub fn decide(&self, event: &Event) -> Matches {
         let mut candidates: Vec<&Arc<Trigger>> = Vec::new();
         self.keys.visit(event, &mut |key| {
             let node = self.nodes.get(&key);
@@ -81,12 +96,21 @@ impl Matcher {
         // A trigger that selects types by several patterns may have been found by each.
         candidates.sort_unstable_by_key(|trigger| (&trigger.name, Arc::as_ptr(trigger)));
         candidates.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        let decided = candidates
-            .into_iter()
-            .map(|trigger| (trigger, trigger.matches(event)));
-        decided
-            .filter_map(|(trigger, captures)| Some((Arc::clone(trigger), captures?)))
-            .collect()
+        // Made as far as a filter asks for it, and for all of them once.
+        let facts = Facts::of(event);
+        let mut matches = Matches::default();
+        for trigger in candidates {
+            match trigger.decide(event, &facts) {
+                Decision::No => {}
+                Decision::Yes(captures) => {
+                    matches.called.push((Arc::clone(trigger), captures));
+                }
+                Decision::FilterFailed(reason) => {
+                    matches.failed.push((Arc::clone(trigger), reason));
+                }
+            }
+        }
+        matches
     }
 
     fn add_paths(&mut self, trigger: &Arc<Trigger>) {

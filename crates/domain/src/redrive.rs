@@ -4,6 +4,7 @@
 //! Such a delivery has a generation above 0. It is owed to its function, whatever becomes of the
 //! trigger it was made by: that lends its retry policy and its format as long as it exists.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::delivery::Target;
@@ -66,7 +67,10 @@ impl Trigger {
             subject: None,
             prefix: None,
             suffix: None,
+            options: BTreeMap::new(),
+            filter: None,
             format: None,
+            template: None,
             retry: RetryPolicy::default(),
             ordering: Ordering::default(),
             backlog: Backlog::default(),
@@ -79,7 +83,7 @@ impl Trigger {
 
     /// What its patterns capture from the event, as far as they match.
     pub fn captures_of(&self, event: &Event) -> Captures {
-        self.matches(event).unwrap_or_default()
+        self.captures(event).unwrap_or_default()
     }
 }
 

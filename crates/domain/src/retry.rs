@@ -1,6 +1,20 @@
 //! When a failed delivery is tried again.
 
+mod statuses;
+
 use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use self::statuses::{StatusError, Statuses};
+
+/// A delivery is tried for so long at most: a day less than logs are kept.
+pub const TOTAL_MAX: Duration = Duration::from_hours(6 * 24);
+
+/// As many waits can be listed as there may be retries.
+const WAITS_MAX: usize = 100;
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// How often, and how far apart, a delivery is tried. The defaults are Space Cloud's.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,10 +24,22 @@ pub struct RetryPolicy {
     /// The wait before the first retry.
     pub interval: Duration,
     pub backoff: Backoff,
-    /// No wait is longer than this.
+    /// With [`Backoff::Listed`], the waits one after the other; the last one repeats.
+    pub waits: Vec<Duration>,
+    /// No wait is longer than this, but those that are listed and those an endpoint asks for.
     pub interval_max: Duration,
     /// Share of each wait, `0.0..=1.0`, that is spread at random to both sides.
     pub jitter: f64,
+    /// No attempt is made later than this after the event was accepted or was to be delivered.
+    pub total_max: Duration,
+    /// An endpoint that asks for a rest (`Retry-After`) is left alone for so long at most.
+    pub retry_after_max: Duration,
+    /// Answers after which there is no further attempt.
+    pub final_statuses: Statuses,
+    /// Connecting may take this long, name and handshake included; `None`: as the worker says.
+    pub connect_timeout: Option<Duration>,
+    /// The head of the answer must be there by then; `None`: as long as the whole.
+    pub first_byte_timeout: Option<Duration>,
     /// One attempt may take this long, from connecting to the last byte of the answer.
     pub timeout: Duration,
 }
@@ -25,6 +51,8 @@ pub enum Backoff {
     Fixed,
     /// Every wait is twice the one before.
     Exponential,
+    /// The waits are listed one by one.
+    Listed,
 }
 
 impl Backoff {
@@ -32,11 +60,12 @@ impl Backoff {
         match self {
             Self::Fixed => "fixed",
             Self::Exponential => "exponential",
+            Self::Listed => "listed",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Fixed, Self::Exponential]
+        [Self::Fixed, Self::Exponential, Self::Listed]
             .into_iter()
             .find(|backoff| backoff.as_str() == text)
     }
@@ -57,8 +86,14 @@ impl Default for RetryPolicy {
             retries_max: 3,
             interval: Duration::from_secs(5),
             backoff: Backoff::Fixed,
+            waits: Vec::new(),
             interval_max: Duration::from_secs(60),
             jitter: 0.0,
+            total_max: TOTAL_MAX,
+            retry_after_max: Duration::from_hours(1),
+            final_statuses: Statuses::default(),
+            connect_timeout: None,
+            first_byte_timeout: None,
             timeout: Duration::from_secs(5),
         }
     }
@@ -84,7 +119,19 @@ impl RetryPolicy {
                 "allowed are 0 to 100",
             );
         }
-        let day = Duration::from_hours(24);
+        if self.waits.len() > WAITS_MAX {
+            let count = self.waits.len().to_string();
+            return fault("waits", count, "allowed are up to 100 waits");
+        }
+        if (self.backoff == Backoff::Listed) == self.waits.is_empty() {
+            let count = self.waits.len().to_string();
+            return fault("waits", count, "waits go with the backoff `listed`");
+        }
+        let listable = Duration::from_millis(100)..=DAY;
+        if let Some(wait) = self.waits.iter().find(|wait| !listable.contains(wait)) {
+            return fault("waits", millis(*wait), "allowed are 100 ms to 24 h each");
+        }
+        let day = DAY;
         if self.interval < Duration::from_millis(100) || self.interval > day {
             return fault(
                 "interval",
@@ -109,7 +156,33 @@ impl RetryPolicy {
                 "allowed are 100 ms to 5 min",
             );
         }
-        if self.total_wait() > Duration::from_hours(6 * 24) {
+        if !(Duration::from_secs(1)..=TOTAL_MAX).contains(&self.total_max) {
+            return fault(
+                "total_max",
+                millis(self.total_max),
+                "allowed are 1 s to 6 days, a day less than logs are kept",
+            );
+        }
+        if self.retry_after_max > DAY {
+            return fault(
+                "retry_after_max",
+                millis(self.retry_after_max),
+                "allowed are 0 to 24 h",
+            );
+        }
+        let parts = [
+            ("connect_timeout", self.connect_timeout),
+            ("first_byte_timeout", self.first_byte_timeout),
+        ];
+        for (field, part) in parts {
+            if let Some(part) = part
+                && !(Duration::from_millis(10)..=self.timeout).contains(&part)
+            {
+                let allowed = "allowed are 10 ms to the timeout of the whole attempt";
+                return fault(field, millis(part), allowed);
+            }
+        }
+        if self.total_wait() > TOTAL_MAX {
             return fault(
                 "retries",
                 self.retries_max.to_string(),
@@ -131,9 +204,15 @@ impl RetryPolicy {
     }
 
     fn nominal_wait(&self, attempt: u32) -> Duration {
+        let before = attempt.saturating_sub(1);
         let factor = match self.backoff {
             Backoff::Fixed => 1,
-            Backoff::Exponential => 2_u32.saturating_pow(attempt.saturating_sub(1)),
+            Backoff::Exponential => 2_u32.saturating_pow(before),
+            Backoff::Listed => {
+                let place = usize::try_from(before).unwrap_or(usize::MAX);
+                let listed = self.waits.get(place).or(self.waits.last());
+                return listed.copied().unwrap_or(self.interval);
+            }
         };
         self.interval.saturating_mul(factor).min(self.interval_max)
     }
@@ -145,111 +224,21 @@ impl RetryPolicy {
     }
 }
 
+/// How long a `Retry-After` asks to wait: seconds, or until a time. `None` when it says neither.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(value)
+        .ok()?;
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
 fn millis(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn by_default_three_retries_five_seconds_apart() {
-        let policy = RetryPolicy::default();
-        let waits: Vec<_> = (1..=4)
-            .map(|attempt| policy.wait_after(attempt, 0.3))
-            .collect();
-        assert_eq!(
-            waits,
-            [Some(SECOND * 5), Some(SECOND * 5), Some(SECOND * 5), None]
-        );
-        assert_eq!(policy.check(), Ok(()));
-    }
-
-    #[test]
-    fn exponential_waits_double_up_to_the_cap() {
-        let policy = RetryPolicy {
-            retries_max: 5,
-            interval: SECOND,
-            interval_max: SECOND * 6,
-            backoff: Backoff::Exponential,
-            ..RetryPolicy::default()
-        };
-        let waits: Vec<_> = (1..=5).filter_map(|n| policy.wait_after(n, 0.5)).collect();
-        assert_eq!(
-            waits,
-            [SECOND, SECOND * 2, SECOND * 4, SECOND * 6, SECOND * 6]
-        );
-        assert_eq!(policy.wait_after(u32::MAX, 0.5), None);
-    }
-
-    #[test]
-    fn jitter_spreads_to_both_sides() {
-        let policy = RetryPolicy {
-            jitter: 0.5,
-            ..RetryPolicy::default()
-        };
-        assert_eq!(policy.wait_after(1, 0.0), Some(Duration::from_millis(2500)));
-        assert_eq!(policy.wait_after(1, 1.0), Some(Duration::from_millis(7500)));
-    }
-
-    #[test]
-    fn no_retries_is_expressible() {
-        let policy = RetryPolicy {
-            retries_max: 0,
-            ..RetryPolicy::default()
-        };
-        assert_eq!(policy.wait_after(1, 0.5), None);
-        assert_eq!(policy.check(), Ok(()));
-    }
-
-    #[test]
-    fn a_policy_outside_its_limits_names_the_field() {
-        let field = |policy: RetryPolicy| policy.check().unwrap_err().field;
-        let base = RetryPolicy::default;
-        assert_eq!(
-            field(RetryPolicy {
-                retries_max: 101,
-                ..base()
-            }),
-            "retries"
-        );
-        assert_eq!(
-            field(RetryPolicy {
-                interval: Duration::ZERO,
-                ..base()
-            }),
-            "interval"
-        );
-        assert_eq!(
-            field(RetryPolicy {
-                interval_max: SECOND,
-                ..base()
-            }),
-            "interval_max"
-        );
-        assert_eq!(
-            field(RetryPolicy {
-                jitter: f64::NAN,
-                ..base()
-            }),
-            "jitter"
-        );
-        assert_eq!(
-            field(RetryPolicy {
-                timeout: SECOND * 301,
-                ..base()
-            }),
-            "timeout"
-        );
-        let endless = RetryPolicy {
-            retries_max: 100,
-            interval: Duration::from_hours(2),
-            interval_max: Duration::from_hours(2),
-            ..base()
-        };
-        assert_eq!(field(endless), "retries");
-    }
-}
+mod tests;

@@ -1,13 +1,21 @@
 //! A trigger: the rule that says which events call a function, and how often it is tried.
 
+mod explain;
+
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+
+pub use self::explain::Condition;
 
 use crate::event::Event;
 use crate::event_type::TypeSelector;
+use crate::filter::{Facts, Filter};
 use crate::format::Format;
 use crate::name::{FunctionName, ProjectName, TriggerName};
 use crate::pattern::{Captures, PathPattern};
 use crate::retry::RetryPolicy;
+use crate::template::Template;
 
 /// A trigger as configured. All its conditions must hold; one left out always holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +32,14 @@ pub struct Trigger {
     pub prefix: Option<String>,
     /// The last segment of the subject, decoded, must end so.
     pub suffix: Option<String>,
+    /// Attributes the event must have; each value lists, between commas, what it may be.
+    pub options: BTreeMap<String, String>,
+    /// Must be true of the event and its data.
+    pub filter: Option<Filter>,
     /// Overrides the function's own format.
     pub format: Option<Format>,
+    /// Makes the body instead of the format, whose other headers stay.
+    pub template: Option<Template>,
     pub retry: RetryPolicy,
     pub ordering: Ordering,
     /// What becomes of a backlog, where there is an order.
@@ -91,28 +105,54 @@ impl Backlog {
     }
 }
 
+/// Whether an event calls a trigger's function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    No,
+    /// With what the patterns captured.
+    Yes(Captures),
+    /// All the rest holds, but the filter cannot be answered. Calls nobody; people are told why.
+    FilterFailed(String),
+}
+
 impl Trigger {
     /// Whether the event calls this trigger's function, and what the patterns captured.
+    pub fn matches(&self, event: &Event) -> Option<Captures> {
+        match self.decide(event, &Facts::of(event)) {
+            Decision::Yes(captures) => Some(captures),
+            Decision::No | Decision::FilterFailed(_) => None,
+        }
+    }
+
+    /// Whether the event calls this trigger's function; `facts` are the event's own.
     ///
     /// This is the rule itself; [`crate::matching`] finds the candidates among many triggers.
-    pub fn matches(&self, event: &Event) -> Option<Captures> {
+    pub fn decide(&self, event: &Event, facts: &Facts<'_>) -> Decision {
+        let Some(captures) = self.captures(event) else {
+            return Decision::No;
+        };
+        match &self.filter {
+            None => Decision::Yes(captures),
+            Some(filter) => match filter.holds(facts, &captures) {
+                Ok(true) => Decision::Yes(captures),
+                Ok(false) => Decision::No,
+                Err(reason) => Decision::FilterFailed(reason),
+            },
+        }
+    }
+
+    /// What the patterns capture, where everything but the filter holds.
+    pub(crate) fn captures(&self, event: &Event) -> Option<Captures> {
         if !self.is_enabled || self.project != event.project {
             return None;
         }
-        let mut captures = Captures::default();
-        if self.on.is_empty() {
-            if event.event_type.is_systems_own() {
-                return None;
-            }
-        } else {
-            captures = self
-                .on
-                .iter()
-                .find_map(|selector| selector.matches(&event.event_type))?;
-        }
+        let mut captures = self.of_type(event)?;
         let subject = event.subject.as_deref().unwrap_or_default();
         if let Some(pattern) = &self.subject {
             captures.extend(pattern.matches(subject)?);
+        }
+        if !self.options.is_empty() && !self.has_options(event) {
+            return None;
         }
         if self.prefix.is_some() || self.suffix.is_some() {
             let last = crate::pattern::decoded_last_segment(subject);
@@ -129,5 +169,24 @@ impl Trigger {
             }
         }
         Some(captures)
+    }
+
+    fn of_type(&self, event: &Event) -> Option<Captures> {
+        if self.on.is_empty() {
+            // Whoever means what the system tells of itself names it.
+            let is_meant = !event.event_type.is_systems_own();
+            return is_meant.then(Captures::default);
+        }
+        self.on
+            .iter()
+            .find_map(|selector| selector.matches(&event.event_type))
+    }
+
+    /// Whether the event has every attribute that is asked for, with one of the values listed.
+    fn has_options(&self, event: &Event) -> bool {
+        self.options.iter().all(|(name, listed)| {
+            let value = event.extensions.get(name);
+            value.is_some_and(|value| listed.split(',').any(|one| one.trim() == value))
+        })
     }
 }

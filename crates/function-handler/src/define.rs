@@ -1,17 +1,20 @@
 //! Turns what people ask for into functions and triggers, and says precisely what is wrong with it.
 
+use std::collections::{BTreeMap, HashMap};
+
 use domain::event_type::TypeSelector;
 use domain::function::{Credentials, Function, FunctionSettings, parse_url};
 use domain::name::{FunctionName, ProjectName};
 use domain::pattern::PathPattern;
 use domain::retry::RetryPolicy;
+use domain::template::Template;
 use domain::trigger::{DEPTH_MAX, Trigger};
 use jiff::Timestamp;
 use protocol::credentials::{authorization, client_certificate};
 use protocol::fault::Fault;
 use protocol::function::{format, retry_policy};
 use protocol::functions::v1 as wire;
-use protocol::settings::{backlog, function_settings, ordering};
+use protocol::settings::{backlog, filter, function_settings, ordering, template};
 use protocol::well_known::FieldMask;
 use url::Url;
 
@@ -29,8 +32,11 @@ const FUNCTION_FIELDS: &str = "url, format, settings, settings.paused, \
      settings.disable_on_gone, settings.disable_after, settings.signing, settings.token, \
      settings.proxy, settings.authorities, credentials, credentials.authorization, \
      credentials.client_certificate";
-const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, format, ordering, \
-     backlog, depth_max, retry, retry.retries, retry.interval, retry.backoff, retry.interval_max, retry.jitter, retry.timeout";
+const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, options, filter, \
+     format, template, template_content_type, ordering, backlog, depth_max, retry, retry.retries, \
+     retry.interval, retry.backoff, retry.interval_max, retry.jitter, retry.timeout, retry.waits, \
+     retry.total_max, retry.retry_after_max, retry.final_statuses, retry.connect_timeout, \
+     retry.first_byte_timeout";
 
 /// A function with fresh secrets, and the trigger that was asked for with it.
 pub(crate) fn function(
@@ -115,7 +121,10 @@ pub(crate) fn trigger(
         subject: subject(&wanted.subject)?,
         prefix: affix("prefix", &wanted.prefix)?,
         suffix: affix("suffix", &wanted.suffix)?,
+        options: options(&wanted.options)?,
+        filter: filter(&wanted.filter)?,
         format: format(&wanted.format)?,
+        template: template(&wanted.template, &wanted.template_content_type)?,
         retry: retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?,
         ordering: ordering(&wanted.ordering)?,
         backlog: backlog(&wanted.backlog)?,
@@ -223,7 +232,19 @@ pub(crate) fn change_trigger(
             "subject" => trigger.subject = subject(&wanted.subject)?,
             "prefix" => trigger.prefix = affix("prefix", &wanted.prefix)?,
             "suffix" => trigger.suffix = affix("suffix", &wanted.suffix)?,
+            "options" => trigger.options = options(&wanted.options)?,
+            "filter" => trigger.filter = filter(&wanted.filter)?,
             "format" => trigger.format = format(&wanted.format)?,
+            "template" => {
+                // A new text keeps the media type, unless the mask names that too.
+                let kept = trigger.template.as_ref().map(Template::content_type);
+                trigger.template = template(&wanted.template, kept.unwrap_or_default())?;
+            }
+            "template_content_type" => {
+                let text = trigger.template.as_ref().map(Template::as_str);
+                let text = text.unwrap_or(&wanted.template);
+                trigger.template = template(text, &wanted.template_content_type)?;
+            }
             "ordering" => trigger.ordering = ordering(&wanted.ordering)?,
             "backlog" => trigger.backlog = backlog(&wanted.backlog)?,
             "depth_max" => trigger.depth_max = depth_max(wanted.depth_max)?,
@@ -245,6 +266,26 @@ pub(crate) fn change_trigger(
             }
             "retry.jitter" => retry.jitter = given.jitter.or(default.jitter),
             "retry.timeout" => retry.timeout = given.timeout.or(default.timeout),
+            "retry.waits" => {
+                retry.waits.clone_from(&given.waits);
+                if given.waits.is_empty() && retry.backoff.is_empty() {
+                    retry.backoff.clone_from(&default.backoff);
+                }
+            }
+            "retry.total_max" => retry.total_max = given.total_max.or(default.total_max),
+            "retry.retry_after_max" => {
+                retry.retry_after_max = given.retry_after_max.or(default.retry_after_max);
+            }
+            "retry.final_statuses" => {
+                let statuses = given.final_statuses.as_ref();
+                retry.final_statuses = statuses.or(default.final_statuses.as_ref()).cloned();
+            }
+            "retry.connect_timeout" => {
+                retry.connect_timeout = given.connect_timeout.or(default.connect_timeout);
+            }
+            "retry.first_byte_timeout" => {
+                retry.first_byte_timeout = given.first_byte_timeout.or(default.first_byte_timeout);
+            }
             other => return Err(unknown_path(other, TRIGGER_FIELDS)),
         }
     }
@@ -259,6 +300,30 @@ pub(crate) fn function_name(field: &str, text: &str) -> Result<FunctionName, Fau
         return Err(Fault::missing(field, "[PACKAGE/]NAME"));
     }
     text.parse().map_err(|error| of_name(field, error))
+}
+
+/// A trigger asks for so many attributes at most, as an event has no more than a few.
+const OPTIONS_MAX: usize = 16;
+
+fn options(wanted: &HashMap<String, String>) -> Result<BTreeMap<String, String>, Fault> {
+    if wanted.len() > OPTIONS_MAX {
+        let allowed = format!("at most {OPTIONS_MAX}");
+        let count = wanted.len().to_string();
+        return Err(Fault::invalid("options", count, "are too many", allowed));
+    }
+    for (name, listed) in wanted {
+        let is_name = (1..=20).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if !is_name {
+            let message = "is not the name of an event's attribute";
+            let allowed = "1 to 20 lower-case letters and digits";
+            return Err(Fault::invalid("options", name, message, allowed));
+        }
+        affix(&format!("options.{name}"), listed)?;
+    }
+    Ok(wanted.clone().into_iter().collect())
 }
 
 /// Beyond 64 events behind an event, whatever made them is a loop.

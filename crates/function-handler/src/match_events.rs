@@ -12,6 +12,7 @@ use domain::matching::Matcher;
 use domain::record::{Matched, Record, Settled};
 use domain::registry::Registry;
 use domain::shard::of_endpoint;
+use domain::trigger::Trigger;
 use tracing::debug;
 
 use crate::metrics;
@@ -51,7 +52,12 @@ pub fn match_events(
     for event in events {
         let mut targets = Vec::new();
         let mut by_shard: BTreeMap<u16, Vec<Target>> = BTreeMap::new();
-        for (trigger, captures) in matcher.matches(&event) {
+        let matches = matcher.decide(&event);
+        let failed = matches.failed.iter();
+        let failed: Vec<Record> = failed
+            .map(|(trigger, reason)| filter_failed(&event, trigger, reason))
+            .collect();
+        for (trigger, captures) in matches.called {
             let Some(function) = registry.function(&event.project, &trigger.function) else {
                 debug!(trigger = %trigger.name, function = %trigger.function, "a trigger's function is gone");
                 continue;
@@ -79,8 +85,25 @@ pub fn match_events(
         }
         debug!(eid = %event.eid, event.type = %event.event_type, deliveries = targets.len(), "event matched");
         fanout.add(event, targets, by_shard);
+        fanout.records.extend(failed);
     }
     fanout
+}
+
+/// A trigger whose filter cannot be answered calls nobody, and whoever looks is told why.
+fn filter_failed(event: &Event, trigger: &Trigger, reason: &str) -> Record {
+    debug!(eid = %event.eid, trigger = %trigger.name, reason, "a filter failed");
+    Record::Settled(Settled {
+        project: event.project.clone(),
+        event: event.eid,
+        delivery: DeliveryId::derive(event.eid, trigger.name.as_str()),
+        trigger: trigger.name.clone(),
+        function: trigger.function.clone(),
+        generation: 0,
+        status: Status::Cancel,
+        remark: format!("filter failed: {reason}"),
+        at: event.accepted_at,
+    })
 }
 
 impl Fanout {

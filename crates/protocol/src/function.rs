@@ -1,10 +1,12 @@
 //! Functions, triggers, projects and keys, between `domain` and what people see.
 
 use domain::access::ApiKey;
+use domain::filter::Filter;
 use domain::format::Format;
 use domain::function::Function;
 use domain::registry::Project;
-use domain::retry::{Backoff, RetryPolicy};
+use domain::retry::{Backoff, RetryPolicy, StatusError};
+use domain::template::Template;
 use domain::trigger::Trigger;
 
 use crate::fault::Fault;
@@ -54,6 +56,25 @@ impl From<&Trigger> for functions::Trigger {
             ordering: trigger.ordering.as_str().to_owned(),
             backlog: trigger.backlog.as_str().to_owned(),
             depth_max: Some(trigger.depth_max),
+            options: trigger.options.clone().into_iter().collect(),
+            filter: trigger
+                .filter
+                .as_ref()
+                .map(Filter::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            template: trigger
+                .template
+                .as_ref()
+                .map(Template::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            template_content_type: trigger
+                .template
+                .as_ref()
+                .map(Template::content_type)
+                .unwrap_or_default()
+                .to_owned(),
         }
     }
 }
@@ -67,6 +88,12 @@ impl From<&RetryPolicy> for functions::RetryPolicy {
             interval_max: Some(to_duration(retry.interval_max)),
             jitter: Some(retry.jitter),
             timeout: Some(to_duration(retry.timeout)),
+            waits: retry.waits.iter().copied().map(to_duration).collect(),
+            total_max: Some(to_duration(retry.total_max)),
+            retry_after_max: Some(to_duration(retry.retry_after_max)),
+            final_statuses: Some(retry.final_statuses.to_string()),
+            connect_timeout: Some(to_duration(retry.connect_timeout.unwrap_or_default())),
+            first_byte_timeout: Some(to_duration(retry.first_byte_timeout.unwrap_or_default())),
         }
     }
 }
@@ -108,6 +135,12 @@ pub fn retry_policy(
     let Some(retry) = retry else {
         return Ok(policy);
     };
+    if !retry.waits.is_empty() {
+        let waits = retry.waits.iter().map(|wait| duration("retry.waits", wait));
+        policy.waits = waits.collect::<Result<_, _>>()?;
+        policy.backoff = Backoff::Listed;
+        policy.retries_max = u32::try_from(policy.waits.len()).unwrap_or(u32::MAX);
+    }
     if let Some(retries) = retry.retries {
         policy.retries_max = retries;
     }
@@ -131,15 +164,47 @@ pub fn retry_policy(
                 "retry.backoff",
                 &retry.backoff,
                 "is not a kind of backoff",
-                "fixed, exponential",
+                "fixed, exponential, listed",
             )
         })?;
+        if policy.backoff != Backoff::Listed && retry.waits.is_empty() {
+            policy.waits.clear();
+        }
     }
+    limits(retry, &mut policy)?;
     policy.check().map_err(|error| {
         let field = format!("retry.{}", error.field);
         Fault::invalid(field, error.value, "is out of range", error.allowed)
     })?;
     Ok(policy)
+}
+
+fn limits(retry: &functions::RetryPolicy, policy: &mut RetryPolicy) -> Result<(), Fault> {
+    if let Some(total_max) = &retry.total_max {
+        policy.total_max = duration("retry.total_max", total_max)?;
+    }
+    if let Some(retry_after_max) = &retry.retry_after_max {
+        policy.retry_after_max = duration("retry.retry_after_max", retry_after_max)?;
+    }
+    if let Some(statuses) = &retry.final_statuses {
+        policy.final_statuses = statuses.parse().map_err(|error: StatusError| {
+            Fault::invalid(
+                "retry.final_statuses",
+                error.0,
+                "is not a status that ends a delivery",
+                "statuses and ranges from 300 to 599, such as 400-404,410",
+            )
+        })?;
+    }
+    if let Some(connect) = &retry.connect_timeout {
+        let connect = duration("retry.connect_timeout", connect)?;
+        policy.connect_timeout = Some(connect).filter(|time| !time.is_zero());
+    }
+    if let Some(first_byte) = &retry.first_byte_timeout {
+        let first_byte = duration("retry.first_byte_timeout", first_byte)?;
+        policy.first_byte_timeout = Some(first_byte).filter(|time| !time.is_zero());
+    }
+    Ok(())
 }
 
 /// A format by its name; `None` when none is named.

@@ -14,6 +14,7 @@ mod time;
 
 pub mod access;
 pub mod credentials;
+pub mod explain;
 pub mod fault;
 pub mod function;
 pub mod introspection;

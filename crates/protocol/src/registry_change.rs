@@ -1,5 +1,6 @@
 //! Changes to what is configured, between `domain` and the registry's stream.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::access::{ApiKey, KeyHash, Scope};
@@ -213,7 +214,10 @@ impl TryFrom<wire::RegistryTrigger> for Trigger {
             subject,
             prefix: Some(trigger.prefix).filter(|prefix| !prefix.is_empty()),
             suffix: Some(trigger.suffix).filter(|suffix| !suffix.is_empty()),
+            options: BTreeMap::new(),
+            filter: None,
             format,
+            template: None,
             retry: retry.try_into()?,
             ordering: Ordering::default(),
             backlog: Backlog::default(),
@@ -252,6 +256,8 @@ impl TryFrom<wire::RegistryRetry> for RetryPolicy {
             interval_max: Duration::from_micros(retry.interval_max_us),
             jitter: retry.jitter,
             timeout: Duration::from_micros(retry.timeout_us),
+            // The rest comes with the trigger's settings.
+            ..Self::default()
         })
     }
 }

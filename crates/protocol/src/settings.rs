@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use domain::filter::{FILTER_BYTES_MAX, Filter, NAMES};
 use domain::function::{
     Batching, Disabled, FunctionSettings, RateLimit, Signing, TokenAlgorithm, parse_url,
 };
+use domain::retry::RetryPolicy;
+use domain::template::Template;
 use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use prost::Message as _;
 use url::Url;
@@ -12,7 +15,7 @@ use url::Url;
 use crate::event::{ConvertError, invalid};
 use crate::fault::Fault;
 use crate::functions::v1 as functions;
-use crate::time::{from_duration, from_timestamp, to_duration, to_timestamp};
+use crate::time::{duration_micros, from_duration, from_timestamp, to_duration, to_timestamp};
 use crate::wire::v1 as wire;
 
 impl From<&FunctionSettings> for functions::FunctionSettings {
@@ -197,12 +200,68 @@ pub fn backlog(text: &str) -> Result<Backlog, Fault> {
     })
 }
 
+/// A filter by its text; none when there is none.
+///
+/// # Errors
+/// Says what is wrong with it and where.
+pub fn filter(text: &str) -> Result<Option<Filter>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Filter::parse(text).map(Some).map_err(|error| {
+        let allowed = format!("a condition in CEL over {NAMES}, at most {FILTER_BYTES_MAX} bytes");
+        Fault::invalid("filter", text, format!("is not a filter: {error}"), allowed)
+    })
+}
+
+/// A template by its text; none when there is none.
+///
+/// # Errors
+/// Says what is wrong with it and in which line.
+pub fn template(text: &str, content_type: &str) -> Result<Option<Template>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Template::parse(text, content_type)
+        .map(Some)
+        .map_err(|error| {
+            let allowed = "text with {{ … }}, {% if … %} and {% for … %} over event, data, params \
+             and attempt, at most 16 KiB, and a media type";
+            Fault::invalid(
+                "template",
+                text,
+                format!("is not a template: {error}"),
+                allowed,
+            )
+        })
+}
+
 impl From<&Trigger> for wire::TriggerSettings {
     fn from(trigger: &Trigger) -> Self {
         Self {
             ordering: trigger.ordering.as_str().to_owned(),
             backlog: trigger.backlog.as_str().to_owned(),
             depth_max: Some(trigger.depth_max),
+            retry: Some((&trigger.retry).into()),
+            options: trigger.options.clone().into_iter().collect(),
+            filter: trigger
+                .filter
+                .as_ref()
+                .map(Filter::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            template: trigger
+                .template
+                .as_ref()
+                .map(Template::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            template_content_type: trigger
+                .template
+                .as_ref()
+                .map(Template::content_type)
+                .unwrap_or_default()
+                .to_owned(),
         }
     }
 }
@@ -213,6 +272,51 @@ impl wire::TriggerSettings {
         trigger.ordering = ordering(&self.ordering).map_err(unreadable)?;
         trigger.backlog = backlog(&self.backlog).map_err(unreadable)?;
         trigger.depth_max = self.depth_max.unwrap_or(DEPTH_MAX);
+        if let Some(retry) = &self.retry {
+            retry.apply(&mut trigger.retry)?;
+        }
+        trigger.options = self.options.clone().into_iter().collect();
+        trigger.filter = match self.filter.as_str() {
+            "" => None,
+            text => Some(Filter::kept(text)),
+        };
+        trigger.template = match self.template.as_str() {
+            "" => None,
+            text => Some(Template::kept(text, &self.template_content_type)),
+        };
+        Ok(())
+    }
+}
+
+impl From<&RetryPolicy> for wire::RetryLimits {
+    fn from(policy: &RetryPolicy) -> Self {
+        let waits = policy.waits.iter();
+        Self {
+            waits_us: waits.map(|wait| duration_micros(*wait)).collect(),
+            total_max_us: Some(duration_micros(policy.total_max)),
+            retry_after_max_us: Some(duration_micros(policy.retry_after_max)),
+            final_statuses: policy.final_statuses.to_string(),
+            connect_timeout_us: policy.connect_timeout.map(duration_micros),
+            first_byte_timeout_us: policy.first_byte_timeout.map(duration_micros),
+        }
+    }
+}
+
+impl wire::RetryLimits {
+    fn apply(&self, policy: &mut RetryPolicy) -> Result<(), ConvertError> {
+        let default = RetryPolicy::default();
+        let micros = Duration::from_micros;
+        policy.waits = self.waits_us.iter().copied().map(micros).collect();
+        policy.total_max = self.total_max_us.map_or(default.total_max, micros);
+        policy.retry_after_max = self
+            .retry_after_max_us
+            .map_or(default.retry_after_max, micros);
+        policy.final_statuses = self
+            .final_statuses
+            .parse()
+            .map_err(|_unreadable| invalid("retry.final_statuses", &*self.final_statuses))?;
+        policy.connect_timeout = self.connect_timeout_us.map(micros);
+        policy.first_byte_timeout = self.first_byte_timeout_us.map(micros);
         Ok(())
     }
 }

@@ -4,13 +4,15 @@
 use std::time::Duration;
 
 use domain::Timestamp;
+use domain::filter::Filter;
 use domain::format::Format;
 use domain::function::{
     Authorization, Batching, ClientCertificate, Credentials, Disabled, Function, FunctionSettings,
     RateLimit, RotatingSecret, Signing, TokenAlgorithm,
 };
 use domain::registry::Change;
-use domain::retry::RetryPolicy;
+use domain::retry::{Backoff, RetryPolicy};
+use domain::template::Template;
 use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use protocol::functions::v1 as functions;
 use protocol::wire::v1 as wire;
@@ -95,8 +97,24 @@ fn trigger() -> Trigger {
         subject: Some("orders/{id}".parse().unwrap()),
         prefix: None,
         suffix: Some(".jpg".to_owned()),
+        options: [("db".to_owned(), "pg,mongo".to_owned())].into(),
+        filter: Some(Filter::parse("data.total > 10").unwrap()),
         format: None,
-        retry: RetryPolicy::default(),
+        template: Some(Template::parse("{{ data }}", "application/json").unwrap()),
+        retry: RetryPolicy {
+            retries_max: 3,
+            interval: Duration::from_secs(1),
+            backoff: Backoff::Listed,
+            waits: vec![Duration::from_secs(1), Duration::from_mins(1)],
+            interval_max: Duration::from_secs(2),
+            jitter: 0.5,
+            total_max: Duration::from_hours(2),
+            retry_after_max: Duration::ZERO,
+            final_statuses: "400-404,410".parse().unwrap(),
+            connect_timeout: Some(Duration::from_secs(1)),
+            first_byte_timeout: Some(Duration::from_secs(2)),
+            timeout: Duration::from_secs(3),
+        },
         ordering: Ordering::Key,
         backlog: Backlog::Latest,
         depth_max: 0,
@@ -130,12 +148,23 @@ fn what_an_older_release_sends_has_the_defaults() {
     assert_eq!(read.credentials, Credentials::default());
     let older = wire::RegistryTrigger {
         settings: None,
+        retry: Some(wire::RegistryRetry {
+            retries: 3,
+            interval_us: 5_000_000,
+            backoff: "fixed".to_owned(),
+            interval_max_us: 60_000_000,
+            jitter: 0.0,
+            timeout_us: 5_000_000,
+        }),
         ..(&trigger()).into()
     };
     let read = Trigger::try_from(older).unwrap();
     assert_eq!(read.ordering, Ordering::None);
     assert_eq!(read.backlog, Backlog::All);
     assert_eq!(read.depth_max, DEPTH_MAX);
+    assert_eq!((read.filter, read.template), (None, None));
+    assert!(read.options.is_empty());
+    assert_eq!(read.retry, RetryPolicy::default());
 }
 
 #[test]

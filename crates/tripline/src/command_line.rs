@@ -6,6 +6,7 @@
 
 mod function_flags;
 mod redrive_flags;
+mod trigger_flags;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use url::Url;
 
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
 pub(crate) use self::redrive_flags::{AgainScope, Deliveries, Redrive, RedriveCommand, Replay};
+pub(crate) use self::trigger_flags::{Conditions, Retry};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -139,6 +141,15 @@ pub(crate) enum ClientCommand {
 
     /// Bring events of the past to a function
     Replay(Replay),
+
+    /// See why an event did or did not call a function, condition by condition
+    Why {
+        /// evt_… or the event's own id
+        event: String,
+        /// The function; all of its triggers are looked at
+        #[arg(long, value_name = "NAME")]
+        function: String,
+    },
 
     /// Create, list and revoke API keys
     #[command(subcommand)]
@@ -284,71 +295,6 @@ pub(crate) enum Functions {
         #[arg(long, value_name = "JSON|@FILE|-")]
         data: Option<String>,
     },
-}
-
-/// The retry policy's flags.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Retries")]
-pub(crate) struct Retry {
-    /// Attempts after the first, 0 to 100 [server's default: 3]
-    #[arg(long, value_name = "N")]
-    pub(crate) retries: Option<u32>,
-
-    /// Wait before a retry, 100ms to 24h [server's default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) interval: Option<std::time::Duration>,
-
-    /// fixed or exponential [server's default: fixed]
-    #[arg(long)]
-    pub(crate) backoff: Option<String>,
-
-    /// No wait is longer [server's default: 60s, or the interval if that is longer]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) interval_max: Option<std::time::Duration>,
-
-    /// Share of each wait that is spread at random, 0 to 1 [server's default: 0]
-    #[arg(long, value_name = "SHARE")]
-    pub(crate) jitter: Option<f64>,
-
-    /// One attempt may take this long, 100ms to 5m [server's default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub(crate) timeout: Option<std::time::Duration>,
-}
-
-/// A trigger's conditions.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Conditions {
-    /// A type, its number, an alias or a pattern such as storage.row.*; any of them
-    #[arg(long, value_name = "TYPE_OR_NUMBER_OR_PATTERN")]
-    pub(crate) on: Vec<String>,
-
-    /// Only events about resources that match
-    #[arg(long, value_name = "PATTERN")]
-    pub(crate) subject: Option<String>,
-
-    /// The subject's last part must begin so
-    #[arg(long)]
-    pub(crate) prefix: Option<String>,
-
-    /// The subject's last part must end so
-    #[arg(long)]
-    pub(crate) suffix: Option<String>,
-
-    /// Overrides the function's format
-    #[arg(long)]
-    pub(crate) format: Option<String>,
-
-    /// none (the default), or key: one after the other for each key of the events
-    #[arg(long)]
-    pub(crate) ordering: Option<String>,
-
-    /// What is delivered of a key's backlog: all (the default) or latest
-    #[arg(long)]
-    pub(crate) backlog: Option<String>,
-
-    /// Events with more events than this behind them call nobody [server's default: 8]
-    #[arg(long, value_name = "N")]
-    pub(crate) max_depth: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]

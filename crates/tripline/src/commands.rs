@@ -12,6 +12,7 @@ mod redrive;
 pub(crate) mod serve;
 mod triggers;
 pub(crate) mod up;
+mod why;
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Deliveries(command) => redrive::deliveries(command, &connection).await,
             ClientCommand::Redrive(options) => redrive::run(options, &connection).await,
             ClientCommand::Replay(options) => redrive::replay(options, &connection).await,
+            ClientCommand::Why { event, function } => why::run(event, function, &connection).await,
             ClientCommand::Keys(command) => keys::run(command, &connection).await,
             ClientCommand::Projects(command) => projects::run(command, &connection).await,
             ClientCommand::Bench(options) => bench::run(*options, &connection).await,

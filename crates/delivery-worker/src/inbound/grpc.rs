@@ -184,7 +184,10 @@ fn test_target(event: &Event, function: &Function) -> (Target, Trigger) {
         subject: None,
         prefix: None,
         suffix: None,
+        options: BTreeMap::new(),
+        filter: None,
         format: None,
+        template: None,
         retry: RetryPolicy {
             retries_max: 0,
             ..RetryPolicy::default()

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use domain::address::EgressPolicy;
 use domain::delivery::{ErrorClass, Outcome};
 use domain::record::HeaderLines;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -90,6 +91,10 @@ pub struct EndpointRequest {
     pub uri: Uri,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub body: Bytes,
+    /// For name, connection and handshake, where it differs from the client's own.
+    pub connect_timeout: Option<Duration>,
+    /// From the beginning until the head of the answer is there.
+    pub first_byte_timeout: Option<Duration>,
     /// For everything up to the last byte of the answer.
     pub timeout: Duration,
 }
@@ -155,7 +160,9 @@ impl EndpointClient {
     pub async fn send(&self, request: EndpointRequest) -> EndpointResponse {
         let started = Instant::now();
         let mut answer = Answer::default();
-        let exchange = tokio::time::timeout(request.timeout, self.exchange(&request, &mut answer));
+        let exchange = self.exchange(&request, &mut answer);
+        let exchange = connector::within(request.connect_timeout, exchange);
+        let exchange = tokio::time::timeout(request.timeout, exchange);
         let outcome = match exchange.await {
             Ok(Ok(status)) => Outcome::Answered { status },
             Ok(Err(outcome)) => outcome,
@@ -165,6 +172,20 @@ impl EndpointClient {
             },
         };
         answer.into_response(outcome, started.elapsed())
+    }
+
+    /// Sends the request and waits for the answer's head.
+    async fn head(&self, request: &EndpointRequest) -> Result<Response<Incoming>, Outcome> {
+        let sent = self.pooled.request(http_request(request)).await;
+        let response = match sent {
+            // Servers close kept connections when they please; a request that meets this has
+            // most likely not been seen, and says nothing about the endpoint.
+            Err(error) if was_dropped_while_kept(&error) => {
+                self.fresh.request(http_request(request)).await
+            }
+            sent => sent,
+        };
+        response.map_err(|error| fault::outcome_of_send(&error))
     }
 
     async fn exchange(
@@ -178,17 +199,8 @@ impl EndpointClient {
                 message: "the URL is not an absolute http or https URL".to_owned(),
             });
         }
-        let sent = self.pooled.request(http_request(request)).await;
-        let response = match sent {
-            // Servers close kept connections when they please; a request that meets this has
-            // most likely not been seen, and says nothing about the endpoint.
-            Err(error) if was_dropped_while_kept(&error) => {
-                self.fresh.request(http_request(request)).await
-            }
-            sent => sent,
-        };
-        let (head, body) = response
-            .map_err(|error| fault::outcome_of_send(&error))?
+        let (head, body) = until_first_byte(request, self.head(request))
+            .await?
             .into_parts();
         connector::mark_kept(&head.extensions);
         answer.take_head(&head);
@@ -198,6 +210,23 @@ impl EndpointClient {
             .map_err(|error| fault::outcome_of_body(&error))?;
         Ok(head.status.as_u16())
     }
+}
+
+/// Waits for the head of an answer no longer than the request says.
+async fn until_first_byte<T>(
+    request: &EndpointRequest,
+    head: impl Future<Output = Result<T, Outcome>>,
+) -> Result<T, Outcome> {
+    let Some(limit) = request.first_byte_timeout else {
+        return head.await;
+    };
+    let in_time = tokio::time::timeout(limit, head).await;
+    in_time.unwrap_or_else(|_elapsed| {
+        Err(Outcome::Unreachable {
+            class: ErrorClass::Timeout,
+            message: format!("no answer began within {limit:?}"),
+        })
+    })
 }
 
 fn is_callable(uri: &Uri) -> bool {

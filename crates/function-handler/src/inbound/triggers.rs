@@ -3,6 +3,7 @@
 use domain::access::Scope;
 use domain::name::{ProjectName, TriggerName};
 use domain::trigger::Trigger;
+use protocol::explain::{explanation, recorded_event};
 use protocol::fault::Fault;
 use protocol::functions::v1 as wire;
 use protocol::functions::v1::trigger_service_server::TriggerService;
@@ -120,6 +121,31 @@ impl TriggerService for Triggers {
         self.desk.call_off.waiting_for(&project, owner);
         info!(%project, trigger = %name, revision, "trigger deleted");
         Ok(Response::new(wire::DeleteTriggerResponse {}))
+    }
+
+    async fn explain_event(
+        &self,
+        request: Request<wire::ExplainEventRequest>,
+    ) -> Result<Response<wire::ExplainEventResponse>, Status> {
+        let project = self.gate().project(request.metadata(), Scope::Read)?;
+        let request = request.into_inner();
+        let name = define::function_name("function", &request.function)?;
+        let allowed = "an event as log-service tells it";
+        let record = request
+            .event
+            .ok_or_else(|| Fault::missing("event", allowed))?;
+        let event = recorded_event(&project, &record)?;
+        let registry = self.desk.index.view().read();
+        if registry.function(&project, &name).is_none() {
+            return Err(Fault::not_found("function", name).into());
+        }
+        let mut triggers: Vec<_> = registry
+            .triggers()
+            .filter(|trigger| trigger.project == project && trigger.function == name)
+            .map(|trigger| explanation(trigger, &event))
+            .collect();
+        triggers.sort_by(|one, other| one.trigger.cmp(&other.trigger));
+        Ok(Response::new(wire::ExplainEventResponse { triggers }))
     }
 }
 

@@ -352,7 +352,13 @@ async fn a_service_that_calls_nobody_is_sent_no_secret() {
             })
             .collect();
         assert_eq!(functions.len(), 1);
-        assert_eq!((functions[0].secret.as_str(), functions[0].signing_secret.as_str()), ("", ""));
+        assert_eq!(
+            (
+                functions[0].secret.as_str(),
+                functions[0].signing_secret.as_str()
+            ),
+            ("", "")
+        );
     }
     handler.stop().await;
     world.stop().await;

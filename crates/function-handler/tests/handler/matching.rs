@@ -5,10 +5,12 @@ use std::slice::from_ref;
 use std::time::Instant;
 
 use broker::{Message, Queue};
+use domain::delivery::Status;
 use domain::function::origin;
 use domain::id::DeliveryId;
 use domain::record::Record;
 use domain::shard::of_endpoint;
+use protocol::functions::v1::{CreateTriggerRequest, Trigger};
 use testkit::eventually;
 
 use crate::support::{Handler, Outgoing, SOON, World, event};
@@ -58,6 +60,57 @@ async fn an_event_becomes_a_delivery_and_a_record(world: World) {
         Some(Vec::new()),
         "also what matched nothing is recorded"
     );
+    handler.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_filter_decides_and_one_that_cannot_be_answered_is_recorded() {
+    let world = World::embedded().await;
+    let handler = Handler::start(&world).await;
+    let mut outgoing = world.outgoing();
+    handler
+        .create("welcome", "http://localhost:9000/", &[])
+        .await;
+    for (name, filter) in [
+        ("wanted", "data.total > 10"),
+        ("unwanted", "data.total > 100"),
+        ("unanswered", "data.sum > 10"),
+    ] {
+        let trigger = Trigger {
+            name: name.to_owned(),
+            function: "welcome".to_owned(),
+            filter: filter.to_owned(),
+            ..Trigger::default()
+        };
+        let trigger = Some(trigger);
+        let request = handler.with_key(CreateTriggerRequest { trigger });
+        handler.triggers().create_trigger(request).await.unwrap();
+    }
+    let mut sent = event("shop.order.paid", None);
+    sent.data = bytes::Bytes::from_static(br#"{"total":12}"#);
+    world.publish(from_ref(&sent)).await;
+    outgoing.wait_for(1, 2).await;
+    let targets = outgoing.targets();
+    let called: Vec<_> = targets
+        .iter()
+        .map(|target| target.trigger.as_str())
+        .collect();
+    assert_eq!(called, ["wanted"]);
+    let settled = outgoing.recorded.iter().find_map(|record| match record {
+        Record::Settled(settled) => Some(settled),
+        Record::Matched(_) | Record::Attempted(_) => None,
+    });
+    let settled = settled.unwrap();
+    assert_eq!(settled.trigger.as_str(), "unanswered");
+    assert_eq!(settled.status, Status::Cancel);
+    assert_eq!(settled.delivery, DeliveryId::derive(sent.eid, "unanswered"));
+    assert!(
+        settled.remark.starts_with("filter failed: "),
+        "{}",
+        settled.remark
+    );
+    assert_eq!(outgoing.recorded.len(), 2);
     handler.stop().await;
     world.stop().await;
 }

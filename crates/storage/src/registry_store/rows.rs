@@ -1,5 +1,6 @@
 //! How what is configured is written into columns and read back, the same for both databases.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::access::{ApiKey, KeyHash, Scope};
@@ -189,6 +190,9 @@ pub(crate) fn trigger(row: TriggerRow) -> Result<Trigger, Error> {
             .transpose()?,
         prefix: prefix.clone(),
         suffix: suffix.clone(),
+        options: BTreeMap::new(),
+        filter: None,
+        template: None,
         format: format
             .as_deref()
             .map(|text| parse_format("trigger", text))
@@ -246,6 +250,8 @@ impl Retry {
             interval_max: Duration::from_millis(self.interval_max_ms),
             jitter: self.jitter,
             timeout: Duration::from_millis(self.timeout_ms),
+            // The rest is kept in the trigger's settings.
+            ..RetryPolicy::default()
         })
     }
 }

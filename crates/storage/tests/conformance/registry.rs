@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::access::{ApiKey, KeyHash, Scope};
+use domain::filter::Filter;
 use domain::format::Format;
 use domain::function::{
     Authorization, Batching, ClientCertificate, Credentials, Disabled, Function, FunctionSettings,
@@ -12,6 +13,7 @@ use domain::function::{
 };
 use domain::registry::{Change, Project, Registry, Update};
 use domain::retry::{Backoff, RetryPolicy};
+use domain::template::Template;
 use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use jiff::Timestamp;
 use storage::{Error, RegistryStore};
@@ -115,13 +117,22 @@ fn trigger(name: &str, function: &str) -> Trigger {
         subject: Some("orders/{id}".parse().unwrap()),
         prefix: Some("a".to_owned()),
         suffix: None,
+        options: [("db".to_owned(), "pg,mongo".to_owned())].into(),
+        filter: Some(Filter::parse("data.total > 10").unwrap()),
         format: Some(Format::CloudEventsBinary),
+        template: Some(Template::parse("{{ data }}", "application/json").unwrap()),
         retry: RetryPolicy {
             retries_max: 7,
             interval: Duration::from_millis(1500),
-            backoff: Backoff::Exponential,
+            backoff: Backoff::Listed,
+            waits: vec![Duration::from_secs(1), Duration::from_mins(5)],
             interval_max: Duration::from_mins(2),
             jitter: 0.25,
+            total_max: Duration::from_hours(2),
+            retry_after_max: Duration::from_mins(10),
+            final_statuses: "400-404,410".parse().unwrap(),
+            connect_timeout: Some(Duration::from_millis(500)),
+            first_byte_timeout: Some(Duration::from_secs(3)),
             timeout: Duration::from_secs(9),
         },
         ordering: Ordering::Key,

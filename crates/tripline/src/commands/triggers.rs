@@ -1,5 +1,7 @@
 //! `tripline triggers`: which events call a function, and how often it is tried.
 
+use std::collections::BTreeMap;
+
 use protocol::functions::v1 as functions;
 use serde::Serialize;
 
@@ -19,7 +21,11 @@ pub(super) struct ShownTrigger {
     subject: String,
     prefix: String,
     suffix: String,
+    options: BTreeMap<String, String>,
+    filter: String,
     format: String,
+    template: String,
+    template_content_type: String,
     ordering: String,
     backlog: String,
     depth_max: u32,
@@ -36,6 +42,14 @@ struct ShownRetry {
     interval_max_ms: u64,
     jitter: f64,
     timeout_ms: u64,
+    waits_ms: Vec<u64>,
+    total_max_ms: u64,
+    retry_after_max_ms: u64,
+    final_statuses: String,
+    /// 0 where the worker's own counts.
+    connect_timeout_ms: u64,
+    /// 0 where that of the whole counts.
+    first_byte_timeout_ms: u64,
 }
 
 impl From<functions::Trigger> for ShownTrigger {
@@ -51,6 +65,10 @@ impl From<functions::Trigger> for ShownTrigger {
             subject: trigger.subject,
             prefix: trigger.prefix,
             suffix: trigger.suffix,
+            options: trigger.options.into_iter().collect(),
+            filter: trigger.filter,
+            template: trigger.template,
+            template_content_type: trigger.template_content_type,
             format: trigger.format,
             ordering: trigger.ordering,
             backlog: trigger.backlog,
@@ -75,6 +93,16 @@ impl From<functions::RetryPolicy> for ShownRetry {
             interval_max_ms: millis(retry.interval_max),
             jitter: retry.jitter.unwrap_or_default(),
             timeout_ms: millis(retry.timeout),
+            waits_ms: retry
+                .waits
+                .into_iter()
+                .map(|wait| millis(Some(wait)))
+                .collect(),
+            total_max_ms: millis(retry.total_max),
+            retry_after_max_ms: millis(retry.retry_after_max),
+            final_statuses: retry.final_statuses.unwrap_or_default(),
+            connect_timeout_ms: millis(retry.connect_timeout),
+            first_byte_timeout_ms: millis(retry.first_byte_timeout),
         }
     }
 }
@@ -109,7 +137,15 @@ impl ShownTrigger {
             ("suffix", &self.suffix),
         ];
         let rest = named.iter().filter(|(_, value)| !value.is_empty());
-        rest.fold(on, |line, (name, value)| format!("{line}, {name} {value}"))
+        let line = rest.fold(on, |line, (name, value)| format!("{line}, {name} {value}"));
+        let options = self.options.iter();
+        let line = options.fold(line, |line, (name, value)| {
+            format!("{line}, {name}={value}")
+        });
+        match self.filter.as_str() {
+            "" => line,
+            filter => format!("{line}, if {filter}"),
+        }
     }
 
     /// Nothing where there is no order.
@@ -127,6 +163,10 @@ impl ShownTrigger {
             humantime::format_duration(std::time::Duration::from_millis(retry.interval_ms));
         match retry.retries {
             0 => "none".to_owned(),
+            retries if !retry.waits_ms.is_empty() => {
+                let waits = retry.waits_ms.iter().map(|wait| time(*wait));
+                format!("{retries} after {}", waits.collect::<Vec<_>>().join(", "))
+            }
             retries if retry.backoff == "fixed" => format!("{retries} × {interval}"),
             retries => format!("{retries} from {interval}, {}", retry.backoff),
         }
@@ -144,14 +184,33 @@ impl ShownTrigger {
             ),
             ("called on", self.conditions()),
             ("format", self.format.clone()),
+            ("template", self.template.clone()),
+            ("template makes", self.template_content_type.clone()),
             ("order", self.order()),
             ("depth", self.depth_max.to_string()),
             ("retries", self.retries()),
+            ("at most for", time(self.retry.total_max_ms)),
+            ("final answers", self.retry.final_statuses.clone()),
             ("timeout", timeout.to_string()),
+            ("to connect", some_time(self.retry.connect_timeout_ms)),
+            ("to first byte", some_time(self.retry.first_byte_timeout_ms)),
             ("created", self.created_at.clone()),
             ("updated", self.updated_at.clone()),
         ];
         output::one(connection.output, self, &fields)
+    }
+}
+
+fn time(millis: u64) -> String {
+    humantime::format_duration(std::time::Duration::from_millis(millis)).to_string()
+}
+
+/// Nothing where it is not set.
+fn some_time(millis: u64) -> String {
+    if millis == 0 {
+        String::new()
+    } else {
+        time(millis)
     }
 }
 
@@ -164,6 +223,17 @@ pub(super) fn retry_policy(retry: &Retry) -> functions::RetryPolicy {
         interval_max: retry.interval_max.map(protocol::to_duration),
         jitter: retry.jitter,
         timeout: retry.timeout.map(protocol::to_duration),
+        waits: retry
+            .waits
+            .iter()
+            .copied()
+            .map(protocol::to_duration)
+            .collect(),
+        total_max: retry.total_max.map(protocol::to_duration),
+        retry_after_max: retry.retry_after_max.map(protocol::to_duration),
+        final_statuses: retry.final_statuses.clone(),
+        connect_timeout: retry.connect_timeout.map(protocol::to_duration),
+        first_byte_timeout: retry.first_byte_timeout.map(protocol::to_duration),
     }
 }
 
@@ -176,7 +246,7 @@ pub(crate) async fn run(command: Triggers, connection: &Connection) -> Result<()
             retry,
             disabled,
         } => {
-            let mut trigger = with_conditions(name, conditions);
+            let mut trigger = with_conditions(name, conditions)?;
             trigger.function = function;
             trigger.enabled = Some(!disabled);
             trigger.retry = Some(retry_policy(&retry));
@@ -208,7 +278,7 @@ pub(crate) async fn run(command: Triggers, connection: &Connection) -> Result<()
             enabled,
         } => {
             let paths = named_fields(function.as_deref(), &conditions, &retry, enabled);
-            let mut trigger = with_conditions(name, conditions);
+            let mut trigger = with_conditions(name, conditions)?;
             trigger.function = function.unwrap_or_default();
             trigger.enabled = enabled;
             trigger.retry = Some(retry_policy(&retry));
@@ -247,9 +317,17 @@ async fn update(
     ShownTrigger::from(trigger).print(connection)
 }
 
-fn with_conditions(name: String, conditions: Conditions) -> functions::Trigger {
-    functions::Trigger {
+fn with_conditions(name: String, conditions: Conditions) -> Result<functions::Trigger, Failure> {
+    let text = |option: &str, given: Option<String>| match given {
+        Some(given) => read_text(option, &given),
+        None => Ok(String::new()),
+    };
+    Ok(functions::Trigger {
         name,
+        options: conditions.options.into_iter().collect(),
+        filter: text("--filter", conditions.filter)?,
+        template: text("--template", conditions.template)?,
+        template_content_type: conditions.template_type.unwrap_or_default(),
         on: conditions.on,
         subject: conditions.subject.unwrap_or_default(),
         prefix: conditions.prefix.unwrap_or_default(),
@@ -259,7 +337,17 @@ fn with_conditions(name: String, conditions: Conditions) -> functions::Trigger {
         backlog: conditions.backlog.unwrap_or_default(),
         depth_max: conditions.max_depth,
         ..functions::Trigger::default()
-    }
+    })
+}
+
+/// The text itself, or what a file holds without the line breaks at its end.
+pub(super) fn read_text(option: &str, text: &str) -> Result<String, Failure> {
+    let Some(file) = text.strip_prefix('@') else {
+        return Ok(text.to_owned());
+    };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("{option}: {file} cannot be read: {error}")))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// The paths of the fields the command line names.
@@ -275,6 +363,10 @@ fn named_fields(
         ("subject", conditions.subject.is_some()),
         ("prefix", conditions.prefix.is_some()),
         ("suffix", conditions.suffix.is_some()),
+        ("options", !conditions.options.is_empty()),
+        ("filter", conditions.filter.is_some()),
+        ("template", conditions.template.is_some()),
+        ("template_content_type", conditions.template_type.is_some()),
         ("format", conditions.format.is_some()),
         ("ordering", conditions.ordering.is_some()),
         ("backlog", conditions.backlog.is_some()),
@@ -286,6 +378,15 @@ fn named_fields(
         ("retry.interval_max", retry.interval_max.is_some()),
         ("retry.jitter", retry.jitter.is_some()),
         ("retry.timeout", retry.timeout.is_some()),
+        ("retry.waits", !retry.waits.is_empty()),
+        ("retry.total_max", retry.total_max.is_some()),
+        ("retry.retry_after_max", retry.retry_after_max.is_some()),
+        ("retry.final_statuses", retry.final_statuses.is_some()),
+        ("retry.connect_timeout", retry.connect_timeout.is_some()),
+        (
+            "retry.first_byte_timeout",
+            retry.first_byte_timeout.is_some(),
+        ),
     ];
     fields
         .into_iter()

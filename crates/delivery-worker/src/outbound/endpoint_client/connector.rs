@@ -23,6 +23,22 @@ use crate::outbound::resolver::Resolver;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+tokio::task_local! {
+    /// How long a connection may take that is opened for the request at hand.
+    static CONNECT_TIMEOUT: Duration;
+}
+
+/// Runs a request whose connection, should one be opened for it, may take so long.
+pub(super) async fn within<T>(
+    connect_timeout: Option<Duration>,
+    request: impl Future<Output = T>,
+) -> T {
+    match connect_timeout {
+        Some(timeout) => CONNECT_TIMEOUT.scope(timeout, request).await,
+        None => request.await,
+    }
+}
+
 /// No connection within the time allowed for name, connection and handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no connection within {0:?}")]
@@ -120,7 +136,9 @@ where
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.inner.call(uri);
-        let timeout = self.timeout;
+        // The pool begins to connect while it is asked for a connection, in the request's task.
+        let asked = CONNECT_TIMEOUT.try_with(|timeout| *timeout);
+        let timeout = asked.unwrap_or(self.timeout);
         async move {
             let stream = tokio::time::timeout(timeout, connecting)
                 .await

@@ -141,6 +141,109 @@ fn nobody_disables_a_function_by_hand_and_resuming_enables_it() {
 }
 
 #[test]
+fn a_trigger_has_a_filter_options_and_a_template() {
+    let wanted = wire::Trigger {
+        name: "shaped".to_owned(),
+        function: "welcome".to_owned(),
+        filter: "data.total > 10".to_owned(),
+        options: [("db".to_owned(), "pg,mongo".to_owned())].into(),
+        template: "{{ data }}".to_owned(),
+        ..wire::Trigger::default()
+    };
+    let now = Timestamp::UNIX_EPOCH;
+    let mut made = trigger(&project(), &wanted, now).unwrap();
+    assert_eq!(made.filter.as_ref().unwrap().as_str(), "data.total > 10");
+    let template = made.template.clone().unwrap();
+    assert_eq!(template.content_type(), "application/json");
+
+    let text = wire::Trigger {
+        template: "{{ event.id }}".to_owned(),
+        template_content_type: "text/plain".to_owned(),
+        ..wire::Trigger::default()
+    };
+    change_trigger(
+        &mut made,
+        &text,
+        Some(&mask(&["template_content_type"])),
+        now,
+    )
+    .unwrap();
+    let template = made.template.clone().unwrap();
+    assert_eq!(
+        (template.as_str(), template.content_type()),
+        ("{{ data }}", "text/plain")
+    );
+    change_trigger(&mut made, &text, Some(&mask(&["template"])), now).unwrap();
+    assert_eq!(made.template.as_ref().unwrap().as_str(), "{{ event.id }}");
+    let silent = wire::Trigger::default();
+    let paths = mask(&["template", "filter", "options"]);
+    change_trigger(&mut made, &silent, Some(&paths), now).unwrap();
+    assert_eq!((made.template, made.filter), (None, None));
+    assert!(made.options.is_empty());
+
+    let fault = |change: fn(&mut wire::Trigger)| {
+        let mut wrong = wanted.clone();
+        change(&mut wrong);
+        trigger(&project(), &wrong, now).unwrap_err()
+    };
+    let refused = fault(|it| it.filter = "data.total >\n> 1".to_owned());
+    assert_eq!(refused.field.as_deref(), Some("filter"));
+    assert!(refused.message.contains("line 2"), "{}", refused.message);
+    let refused = fault(|it| it.template = "\n{% if %}".to_owned());
+    assert_eq!(refused.field.as_deref(), Some("template"));
+    assert!(refused.message.contains("line 2"), "{}", refused.message);
+    let refused = fault(|it| it.options = [("Db".to_owned(), String::new())].into());
+    assert_eq!(refused.field.as_deref(), Some("options"));
+}
+
+#[test]
+fn a_policy_has_waits_and_limits_and_goes_back_to_its_defaults() {
+    let seconds = |seconds| Duration { seconds, nanos: 0 };
+    let wanted = wire::Trigger {
+        name: "patient".to_owned(),
+        function: "welcome".to_owned(),
+        retry: Some(wire::RetryPolicy {
+            waits: vec![seconds(1), seconds(300)],
+            total_max: Some(seconds(3600)),
+            retry_after_max: Some(seconds(0)),
+            final_statuses: Some("400-404,410".to_owned()),
+            connect_timeout: Some(seconds(1)),
+            first_byte_timeout: Some(seconds(2)),
+            ..wire::RetryPolicy::default()
+        }),
+        ..wire::Trigger::default()
+    };
+    let now = Timestamp::UNIX_EPOCH;
+    let mut made = trigger(&project(), &wanted, now).unwrap();
+    let retry = &made.retry;
+    assert_eq!(retry.backoff, Backoff::Listed);
+    assert_eq!(retry.retries_max, 2, "as many as waits");
+    assert!(retry.final_statuses.contains(402) && retry.retry_after_max.is_zero());
+    assert_eq!(retry.connect_timeout.unwrap().as_secs(), 1);
+
+    let silent = wire::Trigger {
+        retry: Some(wire::RetryPolicy::default()),
+        ..wire::Trigger::default()
+    };
+    let paths = mask(&[
+        "retry.waits",
+        "retry.retries",
+        "retry.total_max",
+        "retry.retry_after_max",
+        "retry.final_statuses",
+        "retry.connect_timeout",
+        "retry.first_byte_timeout",
+    ]);
+    change_trigger(&mut made, &silent, Some(&paths), now).unwrap();
+    assert_eq!(made.retry, RetryPolicy::default());
+
+    let mut wrong = wanted;
+    wrong.retry.as_mut().unwrap().final_statuses = Some("200".to_owned());
+    let fault = trigger(&project(), &wrong, now).unwrap_err();
+    assert_eq!(fault.field.as_deref(), Some("retry.final_statuses"));
+}
+
+#[test]
 fn a_trigger_has_an_order_and_a_depth() {
     let wanted = wire::Trigger {
         name: "in-order".to_owned(),

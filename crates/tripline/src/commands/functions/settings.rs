@@ -5,6 +5,7 @@ use protocol::functions::v1::authorization::Kind;
 use serde::Serialize;
 
 use super::super::show_time;
+use super::super::triggers::read_text;
 use crate::command_line::{CredentialFlags, FunctionFlags};
 use crate::failure::Failure;
 
@@ -85,7 +86,7 @@ fn credentials(
         _ => None,
     };
     let kind = if let Some(basic) = &flags.basic {
-        let text = secret("--basic", basic)?;
+        let text = read_text("--basic", basic)?;
         let (user, password) = text
             .split_once(':')
             .ok_or_else(|| Failure::usage("--basic: give USER:PASSWORD"))?;
@@ -94,14 +95,14 @@ fn credentials(
             password: password.to_owned(),
         }))
     } else if let Some(bearer) = &flags.bearer {
-        let token = secret("--bearer", bearer)?;
+        let token = read_text("--bearer", bearer)?;
         Some(Kind::Bearer(functions::Bearer { token }))
     } else if let Some(token_url) = &flags.oauth2_token_url {
         let client_secret = flags.oauth2_client_secret.as_deref().unwrap_or_default();
         Some(Kind::Oauth2(functions::OAuth2 {
             token_url: token_url.clone(),
             client_id: flags.oauth2_client_id.clone().unwrap_or_default(),
-            client_secret: secret("--oauth2-client-secret", client_secret)?,
+            client_secret: read_text("--oauth2-client-secret", client_secret)?,
             scope: flags.oauth2_scope.clone().unwrap_or_default(),
         }))
     } else {
@@ -117,16 +118,6 @@ fn credentials(
         authorization: kind.map(|kind| functions::Authorization { kind: Some(kind) }),
         client_certificate,
     })
-}
-
-/// The text itself, or what a file holds without the line break at its end.
-fn secret(option: &str, text: &str) -> Result<String, Failure> {
-    match text.strip_prefix('@') {
-        Some(file) => Ok(read_file(option, file)?
-            .trim_end_matches(['\r', '\n'])
-            .to_owned()),
-        None => Ok(text.to_owned()),
-    }
 }
 
 fn read_file(option: &str, file: &str) -> Result<String, Failure> {

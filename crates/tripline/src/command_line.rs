@@ -137,10 +137,10 @@ pub(crate) enum ClientCommand {
     Deliveries(Deliveries),
 
     /// Deliver again what failed in a time window; list, watch and stop what was ordered
-    Redrive(Redrive),
+    Redrive(Box<Redrive>),
 
     /// Bring events of the past to a function
-    Replay(Replay),
+    Replay(Box<Replay>),
 
     /// See why an event did or did not call a function, condition by condition
     Why {

@@ -347,7 +347,7 @@ async fn a_service_that_calls_nobody_is_sent_no_secret() {
             .changes
             .into_iter()
             .filter_map(|change| match change {
-                Change::Function(function) => Some(function),
+                domain::registry::Change::Function(function) => Some(function),
                 _ => None,
             })
             .collect();

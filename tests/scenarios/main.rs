@@ -8,10 +8,13 @@
 mod api_keys;
 mod at_least_once;
 mod bad_input;
+mod dead_letters;
+mod delivered_again;
 mod foreign_clients;
 mod formats;
 mod four_services;
 mod live_changes;
+mod loops;
 mod outages;
 mod quick_start;
 mod retries;

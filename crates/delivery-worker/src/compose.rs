@@ -89,11 +89,8 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
     ));
     let eid = call.event.eid.to_string();
     let function_name = function.name.to_string();
-    let lineage = Lineage::of_call(call.event, &function.name);
-    headers.push((HeaderName::from_static(DEPTH_HEADER), lineage.depth.into()));
-    let ancestry = lineage.ancestry_text();
+    push_lineage(&mut headers, call)?;
     let texts = [
-        (ANCESTRY_HEADER, ancestry.as_str()),
         ("webhook-id", id.as_str()),
         ("webhook-signature", signature.as_str()),
         ("x-delivery-id", id.as_str()),
@@ -157,6 +154,19 @@ fn rendered(call: &Call<'_>, input: &RenderInput<'_>) -> Result<Rendered, Outcom
         headers,
         body,
     })
+}
+
+/// Where the event comes from, for a function that emits events itself to pass on.
+fn push_lineage(
+    headers: &mut Vec<(HeaderName, HeaderValue)>,
+    call: &Call<'_>,
+) -> Result<(), Outcome> {
+    let lineage = Lineage::of_call(call.event, &call.function.name);
+    let ancestry = HeaderValue::try_from(lineage.ancestry_text())
+        .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
+    headers.push((HeaderName::from_static(DEPTH_HEADER), lineage.depth.into()));
+    headers.push((HeaderName::from_static(ANCESTRY_HEADER), ancestry));
+    Ok(())
 }
 
 /// The request's headers as they may be shown and kept; nothing in them lets anybody act as us.

@@ -83,7 +83,7 @@ impl Trigger {
 
     /// What its patterns capture from the event, as far as they match.
     pub fn captures_of(&self, event: &Event) -> Captures {
-        self.matches(event).unwrap_or_default()
+        self.captures(event).unwrap_or_default()
     }
 }
 

@@ -142,7 +142,7 @@ impl Trigger {
     }
 
     /// What the patterns capture, where everything but the filter holds.
-    fn captures(&self, event: &Event) -> Option<Captures> {
+    pub(crate) fn captures(&self, event: &Event) -> Option<Captures> {
         if !self.is_enabled || self.project != event.project {
             return None;
         }
@@ -173,8 +173,9 @@ impl Trigger {
 
     fn of_type(&self, event: &Event) -> Option<Captures> {
         if self.on.is_empty() {
-            let is_for_all = !event.event_type.is_systems_own();
-            return is_for_all.then(Captures::default);
+            // Whoever means what the system tells of itself names it.
+            let is_meant = !event.event_type.is_systems_own();
+            return is_meant.then(Captures::default);
         }
         self.on
             .iter()

@@ -13,7 +13,7 @@ use protocol::envelope::Envelope;
 use protocol::registry_feed::{self, Interest, RegistryView};
 use serde::{Deserialize, Serialize};
 use storage::{LogStore, Redrives};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tonic::service::Routes;
 
 use crate::append::Appender;
@@ -100,7 +100,6 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     tasks.spawn("keep days", keep);
     let watch = database::watch(Arc::clone(&store), database, tasks.clone());
     tasks.spawn("watch the database", watch);
-    let begun = Arc::new(Notify::new());
     let worker = Worker {
         redrives: Arc::clone(&redrives),
         logs: Arc::clone(&store),
@@ -108,25 +107,24 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         waiting: line(broker.as_ref(), Queue::Waiting, tasks),
         records: line(broker.as_ref(), Queue::Records, tasks),
         replica,
-        begun: Arc::clone(&begun),
+        begun: Arc::default(),
         pages: Pages::default(),
         tasks: tasks.clone(),
     };
-    tasks.spawn("forget old orders", worker.clone().forget(retention));
-    tasks.spawn("deliver again", worker.run());
+    let begun = Arc::clone(&worker.begun);
+    worker.start(retention);
     let guard = Guard {
         registry,
         keys_required,
     };
     let orders = Orders::new(guard.clone(), Arc::clone(&redrives), begun, tasks);
     let reader = Reader { store };
-    let followers_max = config.followers_max;
     let logs = Logs::new(
         guard.clone(),
         reader.clone(),
         redrives,
         records_seen,
-        followers_max,
+        config.followers_max,
         tasks,
     );
     Ok(Service {

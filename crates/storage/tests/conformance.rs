@@ -16,6 +16,8 @@ mod log_listing;
 mod logs;
 #[path = "conformance/records.rs"]
 mod records;
+#[path = "conformance/redrives.rs"]
+mod redrives;
 #[path = "conformance/registry.rs"]
 mod registry;
 #[path = "conformance/token_keys.rs"]
@@ -27,7 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
-use storage::{Cipher, Config, Error, LogStore, RegistryStore, WaitingRoom, postgres, sqlite};
+use storage::{
+    Cipher, Config, Error, LogStore, Redrives, RegistryStore, WaitingRoom, postgres, sqlite,
+};
 
 /// Far longer than anything here takes; only a failing test waits that long.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -37,6 +41,7 @@ struct Stores {
     registry: Arc<dyn RegistryStore>,
     waiting_room: Arc<dyn WaitingRoom>,
     logs: Arc<dyn LogStore>,
+    redrives: Arc<dyn Redrives>,
     raw: Raw,
 }
 
@@ -136,6 +141,7 @@ async fn postgres_stores() -> Stores {
         registry: postgres.registry(cipher()),
         waiting_room: postgres.waiting_room(),
         logs: postgres.logs(),
+        redrives: postgres.redrives(),
         raw: Raw::Postgres {
             pool,
             _database: database,
@@ -158,6 +164,7 @@ async fn sqlite_stores() -> Stores {
         registry: sqlite.registry(cipher()),
         waiting_room: sqlite.waiting_room(),
         logs: sqlite.logs(),
+        redrives: sqlite.redrives(),
         raw: Raw::Sqlite {
             tripline,
             logs,
@@ -258,6 +265,13 @@ on_both_databases! {
         days_past_their_time_are_dropped,
         views_have_the_columns_of_space_cloud,
         a_large_batch_is_stored_whole;
+    redrives:
+        an_order_comes_back_as_it_was_given,
+        what_an_order_is_about_comes_oldest_first,
+        a_batch_is_planned_once_and_read_again_as_it_was,
+        only_who_holds_an_order_goes_on_with_it,
+        an_order_ends_and_is_forgotten_with_what_it_planned,
+        what_is_ordered_anew_is_staged_and_can_end_again;
 }
 
 /// A store that listens holds a connection, which must not hold up the end.

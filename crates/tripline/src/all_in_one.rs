@@ -41,6 +41,10 @@ pub(crate) struct Configs {
 ///
 /// # Errors
 /// When a setting cannot be used.
+#[expect(
+    clippy::too_many_lines,
+    reason = "the four services, one after the other"
+)]
 pub(crate) fn build(
     configs: &Configs,
     ground: Ground,

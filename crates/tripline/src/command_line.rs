@@ -133,12 +133,19 @@ pub(crate) enum ClientCommand {
     #[command(subcommand)]
     Triggers(Triggers),
 
-    /// See what waits and why; put it off, cancel it or have it tried at once
+    /// See single deliveries that wait and why; put one off, cancel it, have it tried at once or
+    /// again
     #[command(subcommand)]
     Deliveries(Deliveries),
 
     /// See what happened
     Logs(Logs),
+
+    /// Deliver again what failed in a time window; list, watch and stop what was ordered
+    Redrive(Box<Redrive>),
+
+    /// Bring events of the past to a function
+    Replay(Box<Replay>),
 
     /// See why an event did or did not call a function, condition by condition
     Why {
@@ -148,12 +155,6 @@ pub(crate) enum ClientCommand {
         #[arg(long, value_name = "NAME")]
         function: String,
     },
-
-    /// Deliver again what failed in a time window; list, watch and stop what was ordered
-    Redrive(Redrive),
-
-    /// Bring events of the past to a function
-    Replay(Replay),
 
     /// Create, list and revoke API keys
     #[command(subcommand)]

@@ -42,7 +42,7 @@ const RESERVED: [&str; 20] = [
     "x-sc-token",
 ];
 
-const RESERVED_BEGINNINGS: [&str; 4] = ["proxy-", "webhook-", "ce-", "x-function-"];
+const RESERVED_BEGINNINGS: [&str; 5] = ["proxy-", "webhook-", "ce-", "x-function-", "x-tripline-"];
 
 /// A setting outside what is allowed. The value of a secret is left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -25,11 +25,15 @@ impl Trigger {
             found: self.is_enabled.to_string(),
             holds: self.is_enabled,
         }];
-        if !self.on.is_empty() {
+        if !self.on.is_empty() || event.event_type.is_systems_own() {
             let wanted: Vec<String> = self.on.iter().map(ToString::to_string).collect();
             conditions.push(Condition {
                 what: "on",
-                wanted: wanted.join(", "),
+                wanted: if wanted.is_empty() {
+                    "every type that clients emit".to_owned()
+                } else {
+                    wanted.join(", ")
+                },
                 found: event.event_type.to_string(),
                 holds: self.of_type(event).is_some(),
             });

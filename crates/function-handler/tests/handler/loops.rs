@@ -1,5 +1,7 @@
 //! An event with too many events behind it calls nobody, and the log says why.
 
+use std::slice::from_ref;
+
 use domain::delivery::Status;
 use domain::event::Event;
 use domain::record::Record;
@@ -24,8 +26,8 @@ async fn an_event_that_is_too_deep_is_owed_and_ends_as_a_loop() {
         ..event("shop.order.paid", None)
     };
     let (allowed, too_deep) = (deep(DEPTH_MAX), deep(DEPTH_MAX + 1));
-    world.publish(&[too_deep.clone()]).await;
-    world.publish(&[allowed.clone()]).await;
+    world.publish(from_ref(&too_deep)).await;
+    world.publish(from_ref(&allowed)).await;
     outgoing.wait_for(1, 3).await;
 
     assert_eq!(outgoing.consignments.len(), 1);

@@ -18,8 +18,12 @@ const PAGE_MAX: u32 = 100;
 
 /// How much is planned at a time: about a second's worth, so that a stop is felt soon.
 pub(crate) fn page_size(redrive: &Redrive) -> u32 {
-    let of_a_second = redrive.order.per_second.map(|rate| rate.ceil() as u32);
-    of_a_second.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX)
+    let Some(rate) = redrive.order.per_second else {
+        return PAGE_MAX;
+    };
+    (1..PAGE_MAX)
+        .find(|count| f64::from(*count) >= rate)
+        .unwrap_or(PAGE_MAX)
 }
 
 /// The deliveries that no trigger makes, which these candidates would lead to.

@@ -93,8 +93,15 @@ impl From<storage::Error> for Fault {
 }
 
 impl Worker {
+    /// Starts to work orders off, and to forget those that are older than `retention`.
+    pub(crate) fn start(self, retention: Duration) {
+        let tasks = self.tasks.clone();
+        tasks.spawn("forget old orders", self.clone().forget(retention));
+        tasks.spawn("deliver again", self.run());
+    }
+
     /// Runs until the process stops; then lets go of what it holds.
-    pub(crate) async fn run(self) -> anyhow::Result<()> {
+    async fn run(self) -> anyhow::Result<()> {
         let mut stopping = self.tasks.stopping();
         let mut revisions = self.registry.changes();
         tokio::select! {
@@ -132,7 +139,7 @@ impl Worker {
     }
 
     /// Forgets what is older than `retention`, until the process stops.
-    pub(crate) async fn forget(self, retention: Duration) -> anyhow::Result<()> {
+    async fn forget(self, retention: Duration) -> anyhow::Result<()> {
         let mut stopping = self.tasks.stopping();
         loop {
             let before = Timestamp::now().saturating_sub(retention);

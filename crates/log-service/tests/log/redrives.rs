@@ -23,7 +23,7 @@ use protocol::redrive::v1::{
     ListRedrivesRequest, Redrive, StartRedriveRequest, StopRedriveRequest, WatchRedriveRequest,
 };
 use storage::redrives::{
-    Plan, Planned, Progress, Redrive as Stored, RedriveKind, RedriveOrder, RedriveState,
+    Candidate, Plan, Planned, Progress, Redrive as Stored, RedriveKind, RedriveOrder, RedriveState,
 };
 use testkit::eventually;
 use tonic::Request;
@@ -392,6 +392,63 @@ async fn a_paced_order_is_stopped_and_what_was_not_sent_stays_failed() {
     system.lines("status=failed", left).await;
 }
 
+/// An order as it stands before anybody works on it.
+fn of_everything_failed(now: Timestamp) -> Stored {
+    let order = RedriveOrder {
+        kind: RedriveKind::Redrive,
+        filter: storage::log_store::DeliveryFilter {
+            statuses: vec![Status::Failed],
+            until: Some(now),
+            ..Default::default()
+        },
+        to_function: None,
+        per_second: None,
+    };
+    Stored {
+        id: RedriveId::new(now, [7; 10]),
+        project: "default".parse().unwrap(),
+        order,
+        state: RedriveState::Running,
+        total: 120,
+        sent: 0,
+        skipped: 0,
+        reason: None,
+        created_at: now,
+        updated_at: now,
+        ended_at: None,
+        progress: Progress {
+            batch: 0,
+            done_to: None,
+            next_due_at: now,
+        },
+    }
+}
+
+/// The first batch of an order, in a generation that tells it from what anybody else plans.
+fn plan_of(page: Vec<Candidate>, now: Timestamp) -> Plan {
+    let last = page.last().unwrap().delivery.as_ref().unwrap().id.uuid();
+    let planned = page.into_iter().map(|candidate| {
+        let delivery = candidate.delivery.unwrap();
+        Planned {
+            event: candidate.event,
+            delivery: delivery.id,
+            generation: 5,
+            trigger: delivery.trigger,
+            function: delivery.function,
+            due_at: now,
+        }
+    });
+    Plan {
+        planned: planned.collect(),
+        skipped: 0,
+        progress: Progress {
+            batch: 1,
+            done_to: Some(last),
+            next_due_at: now,
+        },
+    }
+}
+
 #[tokio::test]
 async fn another_replica_goes_on_where_one_died_on_sqlite() {
     another_replica_goes_on_where_one_died(Database::Sqlite).await;
@@ -410,60 +467,14 @@ async fn another_replica_goes_on_where_one_died(database: Database) {
     let records = story(&events(120, Status::Failed), Status::Failed);
     ground.store.record(&records).await.unwrap();
     let redrives = std::sync::Arc::clone(&ground.redrives);
-    let order = RedriveOrder {
-        kind: RedriveKind::Redrive,
-        filter: storage::log_store::DeliveryFilter {
-            statuses: vec![Status::Failed],
-            until: Some(now),
-            ..Default::default()
-        },
-        to_function: None,
-        per_second: None,
-    };
-    let redrive = Stored {
-        id: RedriveId::new(now, [7; 10]),
-        project: "default".parse().unwrap(),
-        order: order.clone(),
-        state: RedriveState::Running,
-        total: 120,
-        sent: 0,
-        skipped: 0,
-        reason: None,
-        created_at: now,
-        updated_at: now,
-        ended_at: None,
-        progress: Progress {
-            batch: 0,
-            done_to: None,
-            next_due_at: now,
-        },
-    };
+    let redrive = of_everything_failed(now);
+    let order = redrive.order.clone();
     assert!(redrives.start(&redrive, 1).await.unwrap());
     let lease = Duration::from_secs(2);
     let claimed = redrives.claim("dead", now, lease).await.unwrap().unwrap();
     let page = redrives.candidates(&claimed.project, &order, None, 50);
     let page = page.await.unwrap();
-    let last = page.last().unwrap().delivery.as_ref().unwrap().id.uuid();
-    let planned = page.into_iter().map(|candidate| {
-        let delivery = candidate.delivery.unwrap();
-        Planned {
-            event: candidate.event,
-            delivery: delivery.id,
-            generation: 5,
-            trigger: delivery.trigger,
-            function: delivery.function,
-            due_at: now,
-        }
-    });
-    let plan = Plan {
-        planned: planned.collect(),
-        skipped: 0,
-        progress: Progress {
-            batch: 1,
-            done_to: Some(last),
-            next_due_at: now,
-        },
-    };
+    let plan = plan_of(page, now);
     // It writes down what it is going to publish, and dies.
     let noted = redrives.plan(&claimed, "dead", plan, now, lease).await;
     assert_eq!(noted.unwrap().unwrap().len(), 50);

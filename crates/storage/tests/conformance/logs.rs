@@ -26,6 +26,8 @@ pub(crate) async fn an_event_tells_its_whole_story(stores: &Stores) {
         correlation_id: Some("cor".to_owned()),
         causation_id: Some("cau".to_owned()),
         depth: 2,
+        ancestry: vec!["first".to_owned(), "shop/second".to_owned()],
+        deliver_at: Some(at(60_000)),
         traceparent: Some("00-event".to_owned()),
         extensions: [("tenant".to_owned(), "a\"b".to_owned())].into(),
         time: at(-5_000),

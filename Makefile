@@ -38,10 +38,12 @@ test: ## install the test servers where missing, start private ones, run every t
 
 foreign-clients: $(FOREIGN_CLIENTS)/installed
 
-# Clients that nobody here wrote, from PyPI: the tests speak to tripline with them.
-$(FOREIGN_CLIENTS)/installed: tests/foreign/requirements.txt
+# Clients that nobody here wrote, from PyPI and npm: the tests speak to tripline with them.
+$(FOREIGN_CLIENTS)/installed: tests/foreign/requirements.txt tests/foreign/package.json
 	python3 -m venv --clear $(FOREIGN_CLIENTS)
 	$(FOREIGN_CLIENTS)/bin/pip install --quiet --requirement tests/foreign/requirements.txt
+	cp tests/foreign/package.json $(FOREIGN_CLIENTS)/
+	PATH="$(abspath $(FOREIGN_CLIENTS))/bin:$$PATH" npm install --prefix $(FOREIGN_CLIENTS) --no-audit --no-fund --loglevel error
 	touch $@
 
 bench: ## measure speed and cost, embedded and on RabbitMQ, PostgreSQL and Redis

@@ -97,13 +97,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     faults.or_ok(())?;
     let index = Arc::new(Index::new(store, registry.clone()));
     let outbound = Outbound::start(broker.as_ref(), tasks);
-    let follower = Follower {
-        index: Arc::clone(&index),
-        poll: config.registry_poll.get(),
-        registry: health.register("registry"),
-        database: health.register_optional("database"),
-    };
-    tasks.spawn("follow the registry", follower.run(tasks.stopping()));
+    follow(config, &index, &health, tasks);
     token_keys::start(Arc::clone(&index), tasks);
     let event_shards = broker.topology().event_shards;
     let share = Share::keep(membership, "function-handler", replica, event_shards, tasks);
@@ -153,6 +147,16 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         outbound,
     };
     Ok(Service { desk, operate })
+}
+
+fn follow(config: &Config, index: &Arc<Index>, health: &Health, tasks: &Tasks) {
+    let follower = Follower {
+        index: Arc::clone(index),
+        poll: config.registry_poll.get(),
+        registry: health.register("registry"),
+        database: health.register_optional("database"),
+    };
+    tasks.spawn("follow the registry", follower.run(tasks.stopping()));
 }
 
 impl Service {

@@ -161,7 +161,7 @@ async fn when_functions_are_called_can_be_said_in_every_way_of_writing() {
         format!(r#"{{"type":"a.b","deliver_at":"{time}"}}"#),
     ];
     for body in plain {
-        assert_eq!(system.post_json(body.clone()).await.status, 202);
+        assert_eq!(system.post_json(body).await.status, 202);
     }
     let headers = [
         ("content-type", "application/json"),
@@ -178,7 +178,7 @@ async fn when_functions_are_called_can_be_said_in_every_way_of_writing() {
     }
     for delay in [r#""1h""#, "3600000"] {
         let body = format!(r#"{{"type":"a.b","delay":{delay}}}"#);
-        assert_eq!(system.post_json(body.clone()).await.status, 202);
+        assert_eq!(system.post_json(body).await.status, 202);
     }
     let document = r#"{"specversion":"1.0","id":"2","source":"/s","type":"a.b","delay":3600000}"#;
     let structured = [("content-type", "application/cloudevents+json")];

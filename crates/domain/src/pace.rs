@@ -12,8 +12,6 @@ mod learned;
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 pub use self::breaker::{Breaker, Permit};
 pub use self::bucket::Bucket;
 pub use self::concurrency::Concurrency;
@@ -211,18 +209,6 @@ impl Pace {
     fn learned_limit(&mut self, now: Instant) -> Option<RateLimit> {
         self.rate.per_second(now).map(RateLimit::evenly)
     }
-}
-
-/// How long a `Retry-After` asks to wait: seconds, or until a time. `None` when it says neither.
-pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(value)
-        .ok()?;
-    Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 
 impl RateLimit {

@@ -1,5 +1,7 @@
 //! The rules together: what one endpoint bears after what it answered.
 
+use jiff::Timestamp;
+
 use super::*;
 
 const CEILING: u32 = 100;
@@ -164,22 +166,4 @@ fn what_was_learned_reads_back_and_goes_on() {
     let seventh = Timestamp::from_millisecond(7).unwrap();
     assert_eq!(busy.busy, Some((3, seventh)));
     assert_eq!(busy.to_string(), "concurrency=5 busy=3 busy-until=7");
-}
-
-#[test]
-fn a_rest_is_asked_for_by_seconds_or_by_a_time() {
-    let now: Timestamp = "1994-11-06T08:49:30Z".parse().unwrap();
-    let seconds = |seconds| Some(Duration::from_secs(seconds));
-    assert_eq!(retry_after(" 120 ", now), seconds(120));
-    assert_eq!(
-        retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now),
-        seconds(7)
-    );
-    assert_eq!(
-        retry_after("Sun, 06 Nov 1994 08:49:07 GMT", now),
-        seconds(0)
-    );
-    for nothing in ["", "-5", "soon", "1.5"] {
-        assert_eq!(retry_after(nothing, now), None, "{nothing:?}");
-    }
 }

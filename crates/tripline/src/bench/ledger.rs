@@ -86,6 +86,10 @@ impl Ledger {
         self.begun_us.len()
     }
 
+    pub(crate) const fn functions(&self) -> usize {
+        self.functions
+    }
+
     pub(crate) fn tag(&self) -> &str {
         &self.tag
     }

@@ -26,7 +26,8 @@ use crate::failure::Failure;
 
 /// A first call to each function tells that it is known everywhere.
 const FIRST_CALLS_TIMEOUT: Duration = Duration::from_secs(60);
-const FIRST_CALLS_INTERVAL: Duration = Duration::from_millis(500);
+/// As long as a round of first calls may take on a busy machine.
+const FIRST_CALLS_INTERVAL: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Answers of slow endpoints.

@@ -69,13 +69,7 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
             .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
         headers.push((header::CONTENT_TYPE, value));
     }
-    for (name, value) in &function.settings.headers {
-        let name = HeaderName::try_from(name)
-            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
-        let value = HeaderValue::try_from(value)
-            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
-        headers.push((name, value));
-    }
+    add_own_headers(&mut headers, function)?;
     let attempts_max = u64::from(call.trigger.retry.retries_max) + 1;
     headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
     headers.push((
@@ -116,6 +110,21 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         first_byte_timeout: retry.first_byte_timeout,
         timeout: retry.timeout,
     })
+}
+
+/// What the function wants to be sent; none of it is a name of ours.
+fn add_own_headers(
+    headers: &mut Vec<(HeaderName, HeaderValue)>,
+    function: &Function,
+) -> Result<(), Outcome> {
+    for (name, value) in &function.settings.headers {
+        let name = HeaderName::try_from(name)
+            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
+        let value = HeaderValue::try_from(value)
+            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
+        headers.push((name, value));
+    }
+    Ok(())
 }
 
 /// The body and what goes with it: by the trigger's template, else by the format.

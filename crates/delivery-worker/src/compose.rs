@@ -55,15 +55,7 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
     let signature = signature::sign(&function.signing_secret, &id, timestamp_s, &rendered.body)
         .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
 
-    let count = rendered.headers.len() + function.settings.headers.len() + 12;
-    let mut headers = Vec::with_capacity(count);
-    for (name, value) in &rendered.headers {
-        // What comes from the event may be anything: it is left out of the head if it cannot be
-        // one, since the body or another format still carries it.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.push((name, value));
-        }
-    }
+    let mut headers = event_headers(&rendered);
     if let Some(content_type) = &rendered.content_type {
         let value = HeaderValue::try_from(content_type)
             .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
@@ -110,6 +102,19 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         first_byte_timeout: retry.first_byte_timeout,
         timeout: retry.timeout,
     })
+}
+
+/// Headers that carry the event, with room for the others.
+fn event_headers(rendered: &Rendered) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::with_capacity(rendered.headers.len() + 16);
+    for (name, value) in &rendered.headers {
+        // What comes from the event may be anything: it is left out of the head if it cannot be
+        // one, since the body or another format still carries it.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.push((name, value));
+        }
+    }
+    headers
 }
 
 /// What the function wants to be sent; none of it is a name of ours.

@@ -125,7 +125,7 @@ pub(crate) enum ClientCommand {
 
     /// Create and change triggers: which events call a function, and how often it is tried
     #[command(subcommand)]
-    Triggers(Triggers),
+    Triggers(Box<Triggers>),
 
     /// See what happened
     Logs(Logs),
@@ -247,7 +247,7 @@ pub(crate) enum Functions {
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
-        flags: FunctionFlags,
+        flags: Box<FunctionFlags>,
         #[command(flatten)]
         retry: Retry,
     },
@@ -265,7 +265,7 @@ pub(crate) enum Functions {
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
-        flags: FunctionFlags,
+        flags: Box<FunctionFlags>,
         /// What goes back to its default: concurrency, rate, headers, batch, disable-after, token,
         /// proxy, ca, client-cert, authorization
         #[arg(long, value_name = "NAME", value_delimiter = ',')]

@@ -131,7 +131,7 @@ pub(crate) enum ClientCommand {
 
     /// Create and change triggers: which events call a function, and how often it is tried
     #[command(subcommand)]
-    Triggers(Triggers),
+    Triggers(Box<Triggers>),
 
     /// See single deliveries that wait and why; put one off, cancel it, have it tried at once or
     /// again
@@ -272,7 +272,7 @@ pub(crate) enum Functions {
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
-        flags: FunctionFlags,
+        flags: Box<FunctionFlags>,
         #[command(flatten)]
         retry: Retry,
     },
@@ -290,7 +290,7 @@ pub(crate) enum Functions {
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
-        flags: FunctionFlags,
+        flags: Box<FunctionFlags>,
         /// What goes back to its default: concurrency, rate, headers, batch, disable-after, token,
         /// proxy, ca, client-cert, authorization
         #[arg(long, value_name = "NAME", value_delimiter = ',')]

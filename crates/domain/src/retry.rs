@@ -105,13 +105,33 @@ impl RetryPolicy {
     /// # Errors
     /// Names the first field that is outside its range.
     pub fn check(&self) -> Result<(), PolicyError> {
-        let fault = |field, value: String, allowed| {
-            Err(PolicyError {
-                field,
-                value,
-                allowed,
-            })
-        };
+        self.check_waits()?;
+        self.check_timeouts()?;
+        if !(Duration::from_secs(1)..=TOTAL_MAX).contains(&self.total_max) {
+            return fault(
+                "total_max",
+                millis(self.total_max),
+                "allowed are 1 s to 6 days, a day less than logs are kept",
+            );
+        }
+        if self.retry_after_max > DAY {
+            return fault(
+                "retry_after_max",
+                millis(self.retry_after_max),
+                "allowed are 0 to 24 h",
+            );
+        }
+        if self.total_wait() > TOTAL_MAX {
+            return fault(
+                "retries",
+                self.retries_max.to_string(),
+                "all waits together may last 6 days, a day less than logs are kept",
+            );
+        }
+        Ok(())
+    }
+
+    fn check_waits(&self) -> Result<(), PolicyError> {
         if self.retries_max > 100 {
             return fault(
                 "retries",
@@ -131,15 +151,14 @@ impl RetryPolicy {
         if let Some(wait) = self.waits.iter().find(|wait| !listable.contains(wait)) {
             return fault("waits", millis(*wait), "allowed are 100 ms to 24 h each");
         }
-        let day = DAY;
-        if self.interval < Duration::from_millis(100) || self.interval > day {
+        if !listable.contains(&self.interval) {
             return fault(
                 "interval",
                 millis(self.interval),
                 "allowed are 100 ms to 24 h",
             );
         }
-        if self.interval_max < self.interval || self.interval_max > day {
+        if self.interval_max < self.interval || self.interval_max > DAY {
             return fault(
                 "interval_max",
                 millis(self.interval_max),
@@ -149,25 +168,15 @@ impl RetryPolicy {
         if !(0.0..=1.0).contains(&self.jitter) {
             return fault("jitter", self.jitter.to_string(), "allowed are 0 to 1");
         }
+        Ok(())
+    }
+
+    fn check_timeouts(&self) -> Result<(), PolicyError> {
         if self.timeout < Duration::from_millis(100) || self.timeout > Duration::from_mins(5) {
             return fault(
                 "timeout",
                 millis(self.timeout),
                 "allowed are 100 ms to 5 min",
-            );
-        }
-        if !(Duration::from_secs(1)..=TOTAL_MAX).contains(&self.total_max) {
-            return fault(
-                "total_max",
-                millis(self.total_max),
-                "allowed are 1 s to 6 days, a day less than logs are kept",
-            );
-        }
-        if self.retry_after_max > DAY {
-            return fault(
-                "retry_after_max",
-                millis(self.retry_after_max),
-                "allowed are 0 to 24 h",
             );
         }
         let parts = [
@@ -181,13 +190,6 @@ impl RetryPolicy {
                 let allowed = "allowed are 10 ms to the timeout of the whole attempt";
                 return fault(field, millis(part), allowed);
             }
-        }
-        if self.total_wait() > TOTAL_MAX {
-            return fault(
-                "retries",
-                self.retries_max.to_string(),
-                "all waits together may last 6 days, a day less than logs are kept",
-            );
         }
         Ok(())
     }
@@ -210,7 +212,7 @@ impl RetryPolicy {
             Backoff::Exponential => 2_u32.saturating_pow(before),
             Backoff::Listed => {
                 let place = usize::try_from(before).unwrap_or(usize::MAX);
-                let listed = self.waits.get(place).or(self.waits.last());
+                let listed = self.waits.get(place).or_else(|| self.waits.last());
                 return listed.copied().unwrap_or(self.interval);
             }
         };
@@ -234,6 +236,14 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
         .parse_timestamp(value)
         .ok()?;
     Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+fn fault(field: &'static str, value: String, allowed: &'static str) -> Result<(), PolicyError> {
+    Err(PolicyError {
+        field,
+        value,
+        allowed,
+    })
 }
 
 fn millis(duration: Duration) -> String {

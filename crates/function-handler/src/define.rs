@@ -243,7 +243,6 @@ pub(crate) fn change_trigger(
 ) -> Result<(), Fault> {
     let mut retry = wire::RetryPolicy::default();
     let given = wanted.retry.clone().unwrap_or_default();
-    let default = wire::RetryPolicy::from(&RetryPolicy::default());
     for path in paths(mask, TRIGGER_FIELDS)? {
         match path {
             "enabled" => {
@@ -274,46 +273,59 @@ pub(crate) fn change_trigger(
             "retry" => {
                 trigger.retry = retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?;
             }
-            "retry.retries" => retry.retries = given.retries.or(default.retries),
-            "retry.interval" => retry.interval = given.interval.or(default.interval),
-            "retry.backoff" => {
-                let backoff = [&given.backoff, &default.backoff];
-                retry.backoff = backoff
-                    .into_iter()
-                    .find(|text| !text.is_empty())
-                    .cloned()
-                    .unwrap_or_default();
-            }
-            "retry.interval_max" => {
-                retry.interval_max = given.interval_max.or(default.interval_max);
-            }
-            "retry.jitter" => retry.jitter = given.jitter.or(default.jitter),
-            "retry.timeout" => retry.timeout = given.timeout.or(default.timeout),
-            "retry.waits" => {
-                retry.waits.clone_from(&given.waits);
-                if given.waits.is_empty() && retry.backoff.is_empty() {
-                    retry.backoff.clone_from(&default.backoff);
-                }
-            }
-            "retry.total_max" => retry.total_max = given.total_max.or(default.total_max),
-            "retry.retry_after_max" => {
-                retry.retry_after_max = given.retry_after_max.or(default.retry_after_max);
-            }
-            "retry.final_statuses" => {
-                let statuses = given.final_statuses.as_ref();
-                retry.final_statuses = statuses.or(default.final_statuses.as_ref()).cloned();
-            }
-            "retry.connect_timeout" => {
-                retry.connect_timeout = given.connect_timeout.or(default.connect_timeout);
-            }
-            "retry.first_byte_timeout" => {
-                retry.first_byte_timeout = given.first_byte_timeout.or(default.first_byte_timeout);
-            }
-            other => return Err(unknown_path(other, TRIGGER_FIELDS)),
+            path => change_retry(&mut retry, &given, path)?,
         }
     }
     trigger.retry = retry_policy(Some(&retry), &trigger.retry)?;
     trigger.updated_at = now;
+    Ok(())
+}
+
+/// Takes over one field of what is given; its default where nothing is.
+fn change_retry(
+    retry: &mut wire::RetryPolicy,
+    given: &wire::RetryPolicy,
+    path: &str,
+) -> Result<(), Fault> {
+    let default = wire::RetryPolicy::from(&RetryPolicy::default());
+    match path {
+        "retry.retries" => retry.retries = given.retries.or(default.retries),
+        "retry.interval" => retry.interval = given.interval.or(default.interval),
+        "retry.backoff" => {
+            let backoff = [&given.backoff, &default.backoff];
+            retry.backoff = backoff
+                .into_iter()
+                .find(|text| !text.is_empty())
+                .cloned()
+                .unwrap_or_default();
+        }
+        "retry.interval_max" => {
+            retry.interval_max = given.interval_max.or(default.interval_max);
+        }
+        "retry.jitter" => retry.jitter = given.jitter.or(default.jitter),
+        "retry.timeout" => retry.timeout = given.timeout.or(default.timeout),
+        "retry.waits" => {
+            retry.waits.clone_from(&given.waits);
+            if given.waits.is_empty() && retry.backoff.is_empty() {
+                retry.backoff.clone_from(&default.backoff);
+            }
+        }
+        "retry.total_max" => retry.total_max = given.total_max.or(default.total_max),
+        "retry.retry_after_max" => {
+            retry.retry_after_max = given.retry_after_max.or(default.retry_after_max);
+        }
+        "retry.final_statuses" => {
+            let statuses = given.final_statuses.as_ref();
+            retry.final_statuses = statuses.or(default.final_statuses.as_ref()).cloned();
+        }
+        "retry.connect_timeout" => {
+            retry.connect_timeout = given.connect_timeout.or(default.connect_timeout);
+        }
+        "retry.first_byte_timeout" => {
+            retry.first_byte_timeout = given.first_byte_timeout.or(default.first_byte_timeout);
+        }
+        other => return Err(unknown_path(other, TRIGGER_FIELDS)),
+    }
     Ok(())
 }
 

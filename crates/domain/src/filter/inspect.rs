@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cel::Program;
-use cel::common::ast::{EntryExpr, Expr, IdedExpr};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr};
 
 use super::{FilterError, NAMES, position_of};
 
@@ -80,25 +80,7 @@ impl<'a> Inspection<'a> {
                 Err(self.fault(node, format!("{name:?} is not known: there are {NAMES}")))
             }
             Expr::Select(select) => self.visit(&select.operand),
-            Expr::Call(call) => {
-                let name = call.func_name.as_str();
-                // Operators have names that cannot be written, such as `_+_`.
-                let is_written = name.starts_with(|first: char| first.is_ascii_alphabetic());
-                if is_written && !FUNCTIONS.contains(&name) {
-                    let known = FUNCTIONS.join(", ");
-                    let reason = format!("the function {name:?} is not known: there are {known}");
-                    return Err(self.fault(node, reason));
-                }
-                self.pluses += usize::from(name == "_+_");
-                if self.pluses > PLUSES_MAX {
-                    let reason = format!("it adds too often: at most {PLUSES_MAX} times");
-                    return Err(self.fault(node, reason));
-                }
-                for part in call.target.as_deref().into_iter().chain(&call.args) {
-                    self.visit(part)?;
-                }
-                Ok(())
-            }
+            Expr::Call(call) => self.visit_call(node, call),
             Expr::List(list) => list
                 .elements
                 .iter()
@@ -114,37 +96,60 @@ impl<'a> Inspection<'a> {
                 let reason = format!("there is no type {:?} to make", message.type_name);
                 Err(self.fault(node, reason))
             }
-            Expr::Comprehension(walk) => {
-                self.visit(&walk.iter_range)?;
-                self.walks += 1;
-                if self.is_within_walk || self.walks > WALKS_MAX {
-                    let reason = format!(
-                        "lists are walked through at most {WALKS_MAX} times, and not one within \
-                         another"
-                    );
-                    return Err(self.fault(node, reason));
-                }
-                self.is_within_walk = true;
-                let second = walk.iter_var2.as_deref();
-                let names = [walk.iter_var.as_str(), walk.accu_var.as_str()];
-                let names: Vec<&'a str> = names.into_iter().chain(second).collect();
-                self.bound.extend(&names);
-                let parts = [
-                    &walk.accu_init,
-                    &walk.loop_cond,
-                    &walk.loop_step,
-                    &walk.result,
-                ];
-                for part in parts {
-                    self.visit(part)?;
-                }
-                for name in names {
-                    self.bound.remove(name);
-                }
-                self.is_within_walk = false;
-                Ok(())
-            }
+            Expr::Comprehension(walk) => self.visit_walk(node, walk),
         }
+    }
+
+    fn visit_call(&mut self, node: &'a IdedExpr, call: &'a CallExpr) -> Result<(), FilterError> {
+        let name = call.func_name.as_str();
+        // Operators have names that cannot be written, such as `_+_`.
+        let is_written = name.starts_with(|first: char| first.is_ascii_alphabetic());
+        if is_written && !FUNCTIONS.contains(&name) {
+            let known = FUNCTIONS.join(", ");
+            let reason = format!("the function {name:?} is not known: there are {known}");
+            return Err(self.fault(node, reason));
+        }
+        self.pluses += usize::from(name == "_+_");
+        if self.pluses > PLUSES_MAX {
+            let reason = format!("it adds too often: at most {PLUSES_MAX} times");
+            return Err(self.fault(node, reason));
+        }
+        let mut parts = call.target.as_deref().into_iter().chain(&call.args);
+        parts.try_for_each(|part| self.visit(part))
+    }
+
+    fn visit_walk(
+        &mut self,
+        node: &'a IdedExpr,
+        walk: &'a ComprehensionExpr,
+    ) -> Result<(), FilterError> {
+        self.visit(&walk.iter_range)?;
+        self.walks += 1;
+        if self.is_within_walk || self.walks > WALKS_MAX {
+            let reason = format!(
+                "lists are walked through at most {WALKS_MAX} times, and not one within another"
+            );
+            return Err(self.fault(node, reason));
+        }
+        self.is_within_walk = true;
+        let second = walk.iter_var2.as_deref();
+        let names = [walk.iter_var.as_str(), walk.accu_var.as_str()];
+        let names: Vec<&'a str> = names.into_iter().chain(second).collect();
+        self.bound.extend(&names);
+        let parts = [
+            &walk.accu_init,
+            &walk.loop_cond,
+            &walk.loop_step,
+            &walk.result,
+        ];
+        for part in parts {
+            self.visit(part)?;
+        }
+        for name in names {
+            self.bound.remove(name);
+        }
+        self.is_within_walk = false;
+        Ok(())
     }
 
     fn fault(&self, node: &IdedExpr, reason: String) -> FilterError {

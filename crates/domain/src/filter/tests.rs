@@ -157,7 +157,7 @@ fn what_is_nested_as_deeply_as_its_size_allows_is_answered_or_refused() {
         format!("{}true", "true && ".repeat(200)),
         format!("data{} == 1", ".a".repeat(300)),
         format!("data{} == 1", "[0]".repeat(40)),
-        format!("{}1{} == []", "[".repeat(40), "]".repeat(40)),
+        format!("{}1{} == []", "[".repeat(39), "]".repeat(39)),
         format!("{}'a'{} == 'a'", "string(".repeat(40), ")".repeat(40)),
     ] {
         match Filter::parse(&filter) {

@@ -70,9 +70,12 @@ fn an_event_that_calls_fulfils_every_condition() {
     assert!(trigger().matches(&event()).is_some());
 }
 
+/// What to change, and the condition that fails then with what was wanted and found.
+type Failing = (fn(&mut Trigger), &'static str, &'static str, &'static str);
+
 #[test]
 fn the_condition_that_fails_is_told_with_what_was_wanted_and_found() {
-    let failing: [(fn(&mut Trigger), &str, &str, &str); 7] = [
+    let failing: [Failing; 7] = [
         (|it| it.is_enabled = false, "enabled", "true", "false"),
         (
             |it| it.on = vec!["invoice.*".parse().unwrap()],

@@ -185,7 +185,12 @@ async fn tokens_verify_by_the_projects_secret_and_by_the_public_keys() {
     }
     assert_ne!(read[0]["claims"]["jti"], read[1]["claims"]["jti"]);
     for place in [4, 5] {
-        assert_eq!(read[place], json!({"refused": "InvalidSignatureError"}));
+        // The byte may also make it something that is no JSON any more.
+        let refused = read[place]["refused"].as_str();
+        assert!(
+            matches!(refused, Some("InvalidSignatureError" | "DecodeError")),
+            "{refused:?}"
+        );
     }
     assert_eq!(read[6], json!({"refused": "ExpiredSignatureError"}));
 

@@ -274,7 +274,7 @@ pub(crate) enum Functions {
         #[command(flatten)]
         flags: Box<FunctionFlags>,
         #[command(flatten)]
-        retry: Retry,
+        retry: Box<Retry>,
     },
     /// List functions
     List,

@@ -16,11 +16,9 @@ async fn emit(client: &Client, data: &str) -> String {
 async fn condition(client: &Client, eid: &str, what: &str) -> Value {
     let words = ["why", eid, "--function", "orders"];
     let conditions = client.run(&words).await.done().objects();
-    let told = conditions
-        .iter()
-        .find(|condition| condition["condition"] == what);
-    told.unwrap_or_else(|| panic!("no {what} in {conditions:?}"))
-        .clone()
+    let mut told = conditions.into_iter();
+    told.find(|condition| condition["condition"] == what)
+        .unwrap()
 }
 
 #[tokio::test]

@@ -58,15 +58,7 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
     let signature = signature::sign_for(function, &id, call.now, &rendered.body)
         .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
 
-    let count = rendered.headers.len() + function.settings.headers.len() + 12;
-    let mut headers = Vec::with_capacity(count);
-    for (name, value) in &rendered.headers {
-        // What comes from the event may be anything: it is left out of the head if it cannot be
-        // one, since the body or another format still carries it.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.push((name, value));
-        }
-    }
+    let mut headers = event_headers(&rendered);
     if let Some(content_type) = &rendered.content_type {
         let value = HeaderValue::try_from(content_type)
             .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
@@ -123,6 +115,19 @@ fn uri(function: &Function) -> Result<Uri, Outcome> {
             format!("the function's URL cannot be called: {error}"),
         )
     })
+}
+
+/// Headers that carry the event, with room for the others.
+fn event_headers(rendered: &Rendered) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::with_capacity(rendered.headers.len() + 16);
+    for (name, value) in &rendered.headers {
+        // What comes from the event may be anything: it is left out of the head if it cannot be
+        // one, since the body or another format still carries it.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.push((name, value));
+        }
+    }
+    headers
 }
 
 /// The body and what goes with it: by the trigger's template, else by the format.

@@ -130,11 +130,11 @@ fn trigger() -> Trigger {
 #[test]
 fn a_function_and_a_trigger_read_back_as_written() {
     for authorization in authorizations() {
-        let change = Change::Function(function(authorization).into());
+        let change = Change::Function(function(authorization));
         let read: Change = wire::RegistryChange::from(&change).try_into().unwrap();
         assert_eq!(read, change);
     }
-    let change = Change::Trigger(trigger().into());
+    let change = Change::Trigger(trigger());
     let read: Change = wire::RegistryChange::from(&change).try_into().unwrap();
     assert_eq!(read, change);
 }

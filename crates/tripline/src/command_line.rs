@@ -127,7 +127,7 @@ pub(crate) enum ClientCommand {
 
     /// Create and change triggers: which events call a function, and how often it is tried
     #[command(subcommand)]
-    Triggers(Triggers),
+    Triggers(Box<Triggers>),
 
     /// See what happened
     Logs(Logs),
@@ -231,6 +231,10 @@ pub(crate) struct Emit {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of them in a process"
+)]
 pub(crate) enum Functions {
     /// Create a function; its secrets are shown once
     Create {
@@ -249,7 +253,7 @@ pub(crate) enum Functions {
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
-        flags: FunctionFlags,
+        flags: Box<FunctionFlags>,
         #[command(flatten)]
         retry: Retry,
     },
@@ -267,7 +271,7 @@ pub(crate) enum Functions {
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
-        flags: FunctionFlags,
+        flags: Box<FunctionFlags>,
         /// What goes back to its default: concurrency, rate, headers, batch, disable-after, token,
         /// proxy, ca, client-cert, authorization
         #[arg(long, value_name = "NAME", value_delimiter = ',')]

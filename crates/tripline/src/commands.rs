@@ -35,7 +35,7 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
         match command {
             ClientCommand::Emit(options) => emit::run(options, &connection).await,
             ClientCommand::Functions(command) => functions::run(*command, &connection).await,
-            ClientCommand::Triggers(command) => triggers::run(command, &connection).await,
+            ClientCommand::Triggers(command) => triggers::run(*command, &connection).await,
             ClientCommand::Logs(options) => logs::run(options, &connection).await,
             ClientCommand::Why { event, function } => why::run(event, function, &connection).await,
             ClientCommand::Keys(command) => keys::run(command, &connection).await,

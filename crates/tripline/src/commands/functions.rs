@@ -152,26 +152,29 @@ pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(
             name,
             event_type,
             data,
-        } => {
-            let data = data
-                .as_deref()
-                .map(read_data)
-                .transpose()?
-                .unwrap_or_default();
-            let r#type = event_type.unwrap_or_default();
-            let request = TestFunctionRequest {
-                function: name,
-                r#type,
-                data: data.into(),
-            };
-            let answer = connection
-                .deliveries()?
-                .test_function(request)
-                .await?
-                .into_inner();
-            show_test(answer, connection.output)
-        }
+        } => test(name, event_type, data.as_deref(), connection).await,
     }
+}
+
+async fn test(
+    name: String,
+    event_type: Option<String>,
+    data: Option<&str>,
+    connection: &Connection,
+) -> Result<(), Failure> {
+    let data = data.map(read_data).transpose()?.unwrap_or_default();
+    let r#type = event_type.unwrap_or_default();
+    let request = TestFunctionRequest {
+        function: name,
+        r#type,
+        data: data.into(),
+    };
+    let answer = connection
+        .deliveries()?
+        .test_function(request)
+        .await?
+        .into_inner();
+    show_test(answer, connection.output)
 }
 
 /// That something of this name is no more.

@@ -144,6 +144,10 @@ pub(super) fn path_of(name: &str) -> Option<&'static str> {
 
 /// A function's settings as printed; what is not set is left out of lines.
 #[derive(Debug, Default, Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "it is printed as it stands, and each says something of its own"
+)]
 pub(super) struct ShownSettings {
     paused: bool,
     disabled: Option<ShownDisabled>,

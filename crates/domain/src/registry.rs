@@ -24,6 +24,10 @@ pub struct Project {
 
 /// One change to what is configured.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most changes are functions and triggers, and none is kept for long"
+)]
 pub enum Change {
     Project(Project),
     Key(ApiKey),

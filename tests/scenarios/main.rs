@@ -21,5 +21,6 @@ mod retries;
 mod secrets_and_egress;
 mod shaping;
 mod signatures;
+mod switched_off;
 mod traces;
 mod waiting;

@@ -11,14 +11,14 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use crate::Unavailable;
-use crate::endpoint_memory::{EndpointMemory, LEARNED_FOR};
+use crate::endpoint_memory::EndpointMemory;
 use crate::idempotency::{IdempotencyKeys, PENDING_FOR, REMEMBERED_FOR, Reservation};
 use crate::membership::Membership;
 
 /// Beyond this many keys the ones least asked for are forgotten: a repeat, never a loss.
 const KEYS_MAX: u64 = 1_000_000;
 
-/// More endpoints than one process calls within [`LEARNED_FOR`].
+/// More endpoints and functions than one process calls in the time they are remembered.
 const ENDPOINTS_MAX: u64 = 100_000;
 
 /// In memory: a restart forgets it, as a Redis without persistence does.
@@ -26,13 +26,39 @@ const ENDPOINTS_MAX: u64 = 100_000;
 pub struct EmbeddedCoordination {
     keys: Cache<Arc<str>, Held>,
     groups: Mutex<HashMap<String, BTreeMap<String, Instant>>>,
-    endpoints: Cache<String, String>,
+    endpoints: Cache<String, Kept>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Held {
     event: EventId,
     is_confirmed: bool,
+}
+
+/// What was learned, and for how long it is kept.
+#[derive(Debug, Clone)]
+struct Kept {
+    text: String,
+    time: Duration,
+}
+
+/// Each entry lives as long as was asked when it was last kept.
+struct ByTime;
+
+impl Expiry<String, Kept> for ByTime {
+    fn expire_after_create(&self, _name: &String, kept: &Kept, _at: Instant) -> Option<Duration> {
+        Some(kept.time)
+    }
+
+    fn expire_after_update(
+        &self,
+        _name: &String,
+        kept: &Kept,
+        _at: Instant,
+        _left: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(kept.time)
+    }
 }
 
 /// Each entry lives as long as its phase says.
@@ -83,7 +109,7 @@ impl Default for EmbeddedCoordination {
             groups: Mutex::default(),
             endpoints: Cache::builder()
                 .max_capacity(ENDPOINTS_MAX)
-                .time_to_live(LEARNED_FOR)
+                .expire_after(ByTime)
                 .build(),
         }
     }
@@ -176,17 +202,16 @@ impl Membership for EmbeddedCoordination {
 
 #[async_trait]
 impl EndpointMemory for EmbeddedCoordination {
-    async fn keep(&self, learned: &[(String, String)]) -> Result<(), Unavailable> {
-        for (endpoint, text) in learned {
-            self.endpoints.insert(endpoint.clone(), text.clone());
+    async fn keep(&self, learned: &[(String, String)], time: Duration) -> Result<(), Unavailable> {
+        for (name, text) in learned {
+            let text = text.clone();
+            self.endpoints.insert(name.clone(), Kept { text, time });
         }
         Ok(())
     }
 
-    async fn recall(&self, endpoints: &[String]) -> Result<Vec<Option<String>>, Unavailable> {
-        Ok(endpoints
-            .iter()
-            .map(|endpoint| self.endpoints.get(endpoint))
-            .collect())
+    async fn recall(&self, names: &[String]) -> Result<Vec<Option<String>>, Unavailable> {
+        let recall = |name| self.endpoints.get(name).map(|kept| kept.text);
+        Ok(names.iter().map(recall).collect())
     }
 }

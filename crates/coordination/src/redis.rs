@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::Unavailable;
 use crate::config::Config;
-use crate::endpoint_memory::{EndpointMemory, LEARNED_FOR};
+use crate::endpoint_memory::EndpointMemory;
 use crate::idempotency::{IdempotencyKeys, PENDING_FOR, REMEMBERED_FOR, Reservation};
 use crate::membership::Membership;
 
@@ -264,7 +264,7 @@ impl Membership for RedisCoordination {
 
 #[async_trait]
 impl EndpointMemory for RedisCoordination {
-    async fn keep(&self, learned: &[(String, String)]) -> Result<(), Unavailable> {
+    async fn keep(&self, learned: &[(String, String)], time: Duration) -> Result<(), Unavailable> {
         if learned.is_empty() {
             return Ok(());
         }
@@ -275,7 +275,7 @@ impl EndpointMemory for RedisCoordination {
                 .arg(self.endpoint_key(endpoint))
                 .arg(text)
                 .arg("PX")
-                .arg(milliseconds(LEARNED_FOR))
+                .arg(milliseconds(time))
                 .ignore();
         }
         let mut connection = self.connection.clone();

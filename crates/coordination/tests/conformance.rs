@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coordination::{
-    Config, EmbeddedCoordination, EndpointMemory, IdempotencyKeys, Membership, RedisCoordination,
-    Reservation,
+    Config, EmbeddedCoordination, EndpointMemory, IdempotencyKeys, LEARNED_FOR, Membership,
+    RedisCoordination, Reservation,
 };
 use domain::id::EventId;
 use testkit::{TestRedis, eventually, servers};
@@ -163,14 +163,17 @@ async fn what_was_learned_about_endpoints_is_recalled_by_anybody(
     let learned = |endpoint: &str, text: &str| (endpoint.to_owned(), text.to_owned());
     let (one, other) = ("acme https://a.example", "acme https://b.example:8443");
     coordination
-        .keep(&[
-            learned(one, "concurrency=5"),
-            learned(other, "concurrency=7"),
-        ])
+        .keep(
+            &[
+                learned(one, "concurrency=5"),
+                learned(other, "concurrency=7"),
+            ],
+            LEARNED_FOR,
+        )
         .await
         .unwrap();
     coordination
-        .keep(&[learned(one, "concurrency=6")])
+        .keep(&[learned(one, "concurrency=6")], LEARNED_FOR)
         .await
         .unwrap();
     let asked = [
@@ -185,7 +188,15 @@ async fn what_was_learned_about_endpoints_is_recalled_by_anybody(
         [Some("concurrency=7"), None, Some("concurrency=6")]
     );
     assert!(coordination.recall(&[]).await.unwrap().is_empty());
-    coordination.keep(&[]).await.unwrap();
+    coordination.keep(&[], LEARNED_FOR).await.unwrap();
+    let short = Duration::from_millis(50);
+    let again = learned(one, "concurrency=8");
+    coordination.keep(&[again], short).await.unwrap();
+    eventually(SOON, "it is kept no longer than asked", async || {
+        let recalled = coordination.recall(&asked).await.unwrap();
+        (recalled[2].is_none() && recalled[0].is_some()).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use domain::Timestamp;
 use domain::delivery::{
     ErrorClass, Outcome, Status, Step, Target, Tried, WaitReason, Waiting, begin_of, next_step,
 };
+use domain::disable::{Sign, is_watched};
 use domain::event::Event;
 use domain::function::Function;
 use domain::pace::{Exchange, Reaction};
@@ -39,6 +40,16 @@ pub struct Settlement {
     pub waiting: Option<Waiting>,
     /// What the endpoint did; `None` when it was not asked.
     pub exchange: Option<Exchange>,
+    /// What it says of a function that wants to be switched off at some time.
+    pub called: Option<Called>,
+}
+
+/// A function that is watched, and what a call of it says.
+#[derive(Debug)]
+pub struct Called {
+    pub function: Arc<Function>,
+    pub sign: Sign,
+    pub at: Timestamp,
 }
 
 impl Deliverer {
@@ -65,7 +76,7 @@ impl Deliverer {
         &self,
         event: &Event,
         target: &Target,
-        function: &Function,
+        function: &Arc<Function>,
         trigger: &Trigger,
     ) -> Settlement {
         let _under_way = metrics::UnderWay::begin();
@@ -101,6 +112,7 @@ impl Deliverer {
         let (error_class, error) = failure(&response.outcome);
         observe(&response, error_class);
         let exchange = exchange(&response, ended_at);
+        let called = called(function, &response.outcome, ended_at);
         let (status, remark, next_attempt_at) = match step {
             Step::Finish => (Status::Processed, None, None),
             Step::RetryAt(due_at) => (Status::Staged, None, Some(due_at)),
@@ -136,6 +148,7 @@ impl Deliverer {
             record: Record::Attempted(Box::new(attempted)),
             waiting: next_attempt_at.map(|due_at| next_try(event, target, ended_at, due_at)),
             exchange: Some(exchange),
+            called,
         }
     }
 
@@ -150,6 +163,15 @@ impl Deliverer {
             Err(outcome) => (unsent(outcome), HeaderLines::default(), 0),
         }
     }
+}
+
+fn called(function: &Arc<Function>, outcome: &Outcome, at: Timestamp) -> Option<Called> {
+    if !is_watched(&function.settings) {
+        return None;
+    }
+    let sign = Sign::of(outcome)?;
+    let function = Arc::clone(function);
+    Some(Called { function, sign, at })
 }
 
 /// What the attempt says about the endpoint.
@@ -233,6 +255,7 @@ pub(crate) fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlem
         record: Record::Settled(settled),
         waiting: None,
         exchange: None,
+        called: None,
     }
 }
 

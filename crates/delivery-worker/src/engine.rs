@@ -11,6 +11,7 @@ mod hand_back;
 mod memory;
 mod request;
 mod shard;
+mod watch;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,7 @@ use tokio::sync::Notify;
 
 pub use self::shard::ShardWork;
 use self::shard::{Open, Queued};
+use self::watch::Watch;
 use crate::deliver::Deliverer;
 use crate::lanes::{Lanes, Load, Slots};
 use crate::metrics;
@@ -42,6 +44,7 @@ pub struct Engine {
     settler: Settler,
     recent: Recent,
     memory: Arc<dyn EndpointMemory>,
+    watch: Watch,
     desk: Mutex<Desk>,
     /// Something was put in line, or ended.
     wake: Notify,
@@ -111,6 +114,7 @@ impl Engine {
             deliverer: parts.deliverer,
             settler: parts.settler,
             recent: Recent::default(),
+            watch: Watch::new(Arc::clone(&parts.memory)),
             memory: parts.memory,
             desk: Mutex::new(Desk {
                 lanes,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use broker::{Acknowledgement, Batcher, PublishError};
 use domain::dead_letter::events_about;
-use domain::delivery::{Ended, Notice, Target};
+use domain::delivery::{Disable, Ended, Notice, Target};
 use domain::event::Event;
 use domain::name::ProjectName;
 use domain::record::Record;
@@ -66,6 +66,16 @@ impl Settler {
             self.end(project, target).await?;
         }
         Ok(())
+    }
+
+    /// Orders that a function is switched off.
+    ///
+    /// # Errors
+    /// Only when the process ends first.
+    pub async fn disable(&self, disable: Disable) -> Result<(), PublishError> {
+        self.notices
+            .push_until_durable(vec![Notice::Disable(disable)])
+            .await
     }
 
     /// Tells the waiting room that a delivery it holds a row for is settled for good.

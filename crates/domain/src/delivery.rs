@@ -69,12 +69,24 @@ pub struct Ended {
     pub generation: u32,
 }
 
+/// A function is to be switched off, by the worker that calls it; see [`disable`](crate::disable).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disable {
+    pub project: ProjectName,
+    pub function: FunctionName,
+    pub reason: String,
+    pub at: Timestamp,
+    /// The function's revision that was called: whoever changed it since has had the last word.
+    pub revision: u64,
+}
+
 /// What the waiting room is told through its queue.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
     Wait(Box<Waiting>),
     Allow(Allowance),
     End(Ended),
+    Disable(Disable),
 }
 
 /// Why a delivery is in the waiting room.

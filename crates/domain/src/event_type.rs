@@ -117,7 +117,13 @@ impl EventType {
         Self(Name::BuiltIn(&DELIVERY_DEAD))
     }
 
-    /// Space Cloud's name for the same, of one trigger's deliveries.
+    /// A function was switched off by itself.
+    pub fn function_disabled() -> Self {
+        static FUNCTION_DISABLED: BuiltIn = catalogue::FUNCTION_DISABLED;
+        Self(Name::BuiltIn(&FUNCTION_DISABLED))
+    }
+
+    /// Space Cloud's name for a delivery that has failed for good, of one trigger's deliveries.
     pub fn dead_letter_of(trigger: &TriggerName) -> Self {
         Self(Name::Custom(
             format!("{DEAD_LETTER_PREFIX}{trigger}").into(),

@@ -57,11 +57,18 @@ impl EventId {
             .chain_update(generation.to_be_bytes())
             .chain_update(kind)
             .finalize();
-        let mut hash = [0_u8; 10];
-        for (target, source) in hash.iter_mut().zip(digest.iter()) {
-            *target = *source;
+        Self::new(event.accepted_at(), first_of(&digest))
+    }
+
+    /// An event about something that happened: its time, followed by a hash of what it was, part
+    /// by part. The same time and parts always give the same id.
+    pub fn about(at: Timestamp, parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part);
+            hash.update([0]);
         }
-        Self::new(event.accepted_at(), hash)
+        Self::new(at, first_of(&hash.finalize()))
     }
 
     /// When the event was accepted, to the millisecond.
@@ -101,6 +108,14 @@ impl DeliveryId {
 pub fn first_id_at(time: Timestamp) -> Uuid {
     let millis = u128::try_from(time.as_millisecond()).unwrap_or(0);
     Uuid::from_u128((millis & 0xffff_ffff_ffff) << 80)
+}
+
+fn first_of(digest: &[u8]) -> [u8; 10] {
+    let mut hash = [0_u8; 10];
+    for (target, source) in hash.iter_mut().zip(digest) {
+        *target = *source;
+    }
+    hash
 }
 
 fn time_of(id: Uuid) -> Timestamp {

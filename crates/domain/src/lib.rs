@@ -25,6 +25,7 @@ pub mod template;
 pub mod token;
 
 pub mod delivery;
+pub mod disable;
 pub mod lineage;
 pub mod pace;
 pub mod record;

@@ -23,6 +23,7 @@ pub mod make_secrets;
 pub mod token_keys;
 
 pub mod call_off;
+pub mod disable;
 pub mod match_events;
 pub mod release;
 

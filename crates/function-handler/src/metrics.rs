@@ -17,6 +17,7 @@ const OVERDUE: &str = "tripline_waiting_overdue_seconds";
 const STORED: &str = "tripline_waiting_stored_total";
 const RELEASED: &str = "tripline_waiting_released_total";
 const ASIDE: &str = "tripline_waiting_set_aside_total";
+const DISABLED: &str = "tripline_handler_functions_disabled_total";
 const CANCELLED: &str = "tripline_waiting_cancelled_total";
 
 /// Says what each metric means; once per process.
@@ -47,6 +48,10 @@ pub(crate) fn describe() {
     describe_counter!(
         RELEASED,
         "Deliveries sent on from the waiting room by this replica."
+    );
+    describe_counter!(
+        DISABLED,
+        "Functions that this replica switched off because they only failed or are gone."
     );
     describe_counter!(
         CANCELLED,
@@ -81,6 +86,10 @@ pub(crate) fn waiting(counts: &[(WaitReason, u64)]) {
         let count = count.map_or(0, |(_, count)| *count);
         gauge!(WAITING, "reason" => reason.as_str()).set(as_gauge(count));
     }
+}
+
+pub(crate) fn function_disabled() {
+    counter!(DISABLED).increment(1);
 }
 
 pub(crate) fn set_aside() {

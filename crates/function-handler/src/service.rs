@@ -24,6 +24,7 @@ use tonic::service::Routes;
 
 use crate::call_off::CallOff;
 use crate::config::Config;
+use crate::disable::SwitchOff;
 use crate::inbound::Desk;
 use crate::inbound::events::EventShard;
 use crate::inbound::follow_registry::Follower;
@@ -38,6 +39,7 @@ use crate::inbound::waiting::WaitingIntake;
 use crate::index::Index;
 use crate::metrics;
 use crate::outbound::deliveries::Outbound;
+use crate::outbound::own_events::OwnEvents;
 use crate::release::Release;
 use crate::token_keys;
 
@@ -118,11 +120,16 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         );
     }
     let call_off = CallOff::start(Arc::clone(&waiting_room), tasks);
+    let switch_off = SwitchOff {
+        index: Arc::clone(&index),
+        events: OwnEvents::start(broker.as_ref(), tasks),
+    };
     let intake = WaitingIntake {
         broker,
         room: Arc::clone(&waiting_room),
         index: Arc::clone(&index),
         call_off: call_off.clone(),
+        switch_off,
         messages_in_hand_max: config.messages_in_hand_max,
     };
     tasks.spawn("waiting room intake", intake.run(tasks.stopping()));

@@ -96,7 +96,7 @@ envelope!(
 envelope!(
     Waiting,
     WaitingBatch,
-    waiting [allowances, ended],
+    waiting [allowances, ended, disables],
     |waiting| bytes_of_event(&waiting.event) + BYTES_OF_TARGET,
     |waiting| waiting.event.traceparent.as_deref()
 );
@@ -118,6 +118,7 @@ impl Envelope for Notice {
                 Self::Wait(waiting) => batch.waiting.push(waiting.as_ref().into()),
                 Self::Allow(allowance) => batch.allowances.push(allowance.into()),
                 Self::End(ended) => batch.ended.push(ended.into()),
+                Self::Disable(disable) => batch.disables.push(disable.into()),
             }
         }
         batch.encode_to_vec().into()
@@ -127,17 +128,18 @@ impl Envelope for Notice {
         match self {
             Self::Wait(waiting) => waiting.bytes(),
             Self::Allow(_) | Self::End(_) => BYTES_OF_TARGET,
+            Self::Disable(disable) => disable.reason.len() + BYTES_OF_TARGET,
         }
     }
 
     fn traceparent(&self) -> Option<&str> {
         match self {
             Self::Wait(waiting) => waiting.traceparent(),
-            Self::Allow(_) | Self::End(_) => None,
+            Self::Allow(_) | Self::End(_) | Self::Disable(_) => None,
         }
     }
 
-    /// What waits comes first, then what is allowed, then what has ended.
+    /// What waits comes first, then what is allowed, what has ended, and who is switched off.
     fn read(body: Bytes) -> Result<Vec<Self>, ReadError> {
         let kind = Self::KIND;
         let batch: wire::WaitingBatch = decode(kind, body)?;
@@ -153,6 +155,8 @@ impl Envelope for Notice {
                 .map(Self::Allow),
         );
         notices.extend(read_all(kind, batch.ended)?.into_iter().map(Self::End));
+        let disables = read_all(kind, batch.disables)?;
+        notices.extend(disables.into_iter().map(Self::Disable));
         Ok(notices)
     }
 }

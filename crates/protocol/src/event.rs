@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use domain::delivery::{Allowance, Consignment, Ended, Target, WaitReason, Waiting};
+use domain::delivery::{Allowance, Consignment, Disable, Ended, Target, WaitReason, Waiting};
 use domain::event::{Actor, Event};
 use domain::event_type::EventType;
 use domain::id::{DeliveryId, EventId};
@@ -253,6 +253,32 @@ impl TryFrom<wire::Ended> for Ended {
             project: parse("ended.project", &ended.project)?,
             delivery: DeliveryId::from_uuid(uuid("ended.delivery_id", &ended.delivery_id)?),
             generation: ended.generation,
+        })
+    }
+}
+
+impl From<&Disable> for wire::Disable {
+    fn from(disable: &Disable) -> Self {
+        Self {
+            project: disable.project.to_string(),
+            function: disable.function.to_string(),
+            reason: disable.reason.clone(),
+            at_us: to_micros(disable.at),
+            revision: disable.revision,
+        }
+    }
+}
+
+impl TryFrom<wire::Disable> for Disable {
+    type Error = ConvertError;
+
+    fn try_from(disable: wire::Disable) -> Result<Self, ConvertError> {
+        Ok(Self {
+            project: parse("disable.project", &disable.project)?,
+            function: parse("disable.function", &disable.function)?,
+            reason: disable.reason,
+            at: from_micros(disable.at_us),
+            revision: disable.revision,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::Timestamp;
 use domain::delivery::{
-    Allowance, Consignment, Ended, ErrorClass, Notice, Status, Target, WaitReason, Waiting,
+    Allowance, Consignment, Disable, Ended, ErrorClass, Notice, Status, Target, WaitReason, Waiting,
 };
 use domain::event::{Actor, Event};
 use domain::event_type::EventType;
@@ -238,6 +238,13 @@ fn what_the_waiting_room_is_told_reads_back_and_reads_what_only_waits() {
             project: "acme".parse().unwrap(),
             delivery: target().delivery,
             generation: 1,
+        }),
+        Notice::Disable(Disable {
+            project: "acme".parse().unwrap(),
+            function: target().function,
+            reason: "the endpoint is gone".to_owned(),
+            at: time(4),
+            revision: 17,
         }),
     ];
     assert_eq!(Notice::read(Notice::write(&notices)).unwrap(), notices);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use coordination::LEARNED_FOR;
 use domain::Timestamp;
 use domain::pace::Learned;
 use tracing::debug;
@@ -58,7 +59,7 @@ impl Engine {
                 .take_learned(shard, Instant::now(), Timestamp::now())
         };
         if !learned.is_empty()
-            && let Err(error) = self.memory.keep(&learned).await
+            && let Err(error) = self.memory.keep(&learned, LEARNED_FOR).await
         {
             debug!(%error, "what was learned of endpoints is not kept");
         }

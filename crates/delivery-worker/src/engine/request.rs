@@ -45,6 +45,11 @@ impl Engine {
             is_overdue: false,
             is_given_back: false,
         };
+        if self.is_off(&job) {
+            ticket.give_back(None);
+            let paused = vec![(job, WaitReason::Paused)];
+            return Arc::clone(&self).hand_back(paused).await;
+        }
         let begun_at = Instant::now();
         let mut delivering = pin!(self.deliverer.deliver(&job.event, &job.target));
         let leaves_at = job.read_at + LEAVES_AFTER;
@@ -74,6 +79,17 @@ impl Engine {
         self.settle(&job, settlement, has_left).await;
     }
 
+    /// Whether the function's end was ordered here, and it is only not known everywhere yet.
+    fn is_off(&self, job: &Job) -> bool {
+        if self.watch.holds_nothing() {
+            return false;
+        }
+        let (project, name) = (&job.event.project, &job.target.function);
+        let registry = self.deliverer.registry.read();
+        let function = registry.function(project, name);
+        function.is_some_and(|function| self.watch.is_off(function))
+    }
+
     /// How long a request may still take.
     fn time_left(&self, job: &Job, begun_at: Instant) -> Duration {
         let registry = self.deliverer.registry.read();
@@ -98,7 +114,16 @@ impl Engine {
 
     /// Makes what came of a delivery durable, and answers for it. Without that its message stays
     /// unacknowledged and is given again.
-    async fn settle(&self, job: &Job, settlement: Settlement, has_left: bool) {
+    async fn settle(&self, job: &Job, mut settlement: Settlement, has_left: bool) {
+        if let Some(called) = settlement.called.take()
+            && let Some(disable) = self.watch.observe(&called).await
+        {
+            // Before the delivery is settled: else nobody would switch it off after a crash.
+            if let Err(reason) = self.settler.disable(disable).await {
+                debug!(delivery.id = %job.target.delivery, %reason, "not settled; it comes again");
+                return;
+            }
+        }
         let is_final = settlement.waiting.is_none();
         let has_row = has_left || job.target.is_held;
         let settled = self

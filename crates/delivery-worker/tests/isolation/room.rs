@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use broker::{Broker, Message, Queue};
 use domain::Timestamp;
-use domain::delivery::{Allowance, Consignment, Notice, WaitReason, Waiting};
+use domain::delivery::{Allowance, Consignment, Disable, Notice, WaitReason, Waiting};
 use domain::function::origin;
 use domain::id::DeliveryId;
 use domain::shard;
@@ -23,6 +23,7 @@ pub(crate) struct Kept {
     pub(crate) reasons: BTreeMap<&'static str, usize>,
     pub(crate) allowances: Vec<Allowance>,
     pub(crate) ended: Vec<DeliveryId>,
+    pub(crate) disables: Vec<Disable>,
 }
 
 /// The room; its loops end when it is dropped.
@@ -70,6 +71,7 @@ async fn take_in(broker: Arc<dyn Broker>, kept: Arc<Mutex<Kept>>) {
                         *kept.reasons.entry(waiting.reason.as_str()).or_default() += 1;
                         kept.rows.insert(waiting.target.delivery, *waiting);
                     }
+                    Notice::Disable(disable) => kept.disables.push(disable),
                     Notice::Allow(allowance) => kept.allowances.push(allowance),
                     Notice::End(ended) => {
                         kept.rows.remove(&ended.delivery);

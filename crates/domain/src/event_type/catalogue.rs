@@ -45,7 +45,7 @@ const fn row(number: u32, name: &'static str, aliases: &'static [&'static str]) 
     }
 }
 
-pub static CATALOGUE: [BuiltIn; 39] = [
+pub static CATALOGUE: [BuiltIn; 40] = [
     seed(
         1000,
         "storage.row.insert",
@@ -136,7 +136,11 @@ pub static CATALOGUE: [BuiltIn; 39] = [
     row(6001, "api.call.post", &[]),
     row(6002, "api.call.done", &[]),
     DELIVERY_DEAD,
+    FUNCTION_DISABLED,
 ];
 
 /// A delivery has failed for good.
 pub(super) const DELIVERY_DEAD: BuiltIn = row(9000, "system.delivery.dead", &[]);
+
+/// A function was switched off by itself.
+pub(super) const FUNCTION_DISABLED: BuiltIn = row(9001, "system.function.disabled", &[]);

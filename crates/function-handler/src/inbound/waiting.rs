@@ -1,4 +1,5 @@
-//! Takes from its queue what the waiting room is told: what must wait, how fast it may go, what ended.
+//! Takes from its queue what the waiting room is told: what must wait, how fast it may go, what ended,
+//! and which functions are to be switched off.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Acknowledgement, Broker, Queue, take_waiting};
-use domain::delivery::{Allowance, Ended, Notice, Waiting};
+use domain::delivery::{Allowance, Disable, Ended, Notice, Waiting};
 use protocol::envelope::Envelope as _;
 use storage::WaitingRoom;
 use storage::waiting_room::WaitingRow;
@@ -15,6 +16,7 @@ use tracing::warn;
 
 use super::read_or_set_aside;
 use crate::call_off::{CallOff, wanted};
+use crate::disable::SwitchOff;
 use crate::error::with_causes;
 use crate::index::Index;
 use crate::metrics;
@@ -33,6 +35,7 @@ pub struct WaitingIntake {
     pub room: Arc<dyn WaitingRoom>,
     pub index: Arc<Index>,
     pub call_off: CallOff,
+    pub switch_off: SwitchOff,
     pub messages_in_hand_max: u16,
 }
 
@@ -62,12 +65,23 @@ impl WaitingIntake {
                 () = &mut stopping => break,
                 () = self.store(&told) => {}
             }
+            tokio::select! {
+                () = &mut stopping => break,
+                () = self.switch_off(&told.disabled) => {}
+            }
             metrics::stored(told.waiting.len());
             self.call_off_unwanted(&told.waiting);
             acknowledgements.into_iter().for_each(Acknowledgement::ack);
         }
         consumer.cancel().await;
         Ok(())
+    }
+
+    /// One after the other: there are few.
+    async fn switch_off(&self, orders: &[Disable]) {
+        for order in orders {
+            self.switch_off.follow(order).await;
+        }
     }
 
     /// What was under way while its trigger or function was deleted comes too late to have been
@@ -115,6 +129,7 @@ struct Told {
     waiting: Vec<Waiting>,
     allowed: Vec<Allowance>,
     ended: Vec<Ended>,
+    disabled: Vec<Disable>,
 }
 
 impl Told {
@@ -123,6 +138,7 @@ impl Told {
             Notice::Wait(waiting) => self.waiting.push(*waiting),
             Notice::Allow(allowance) => self.allowed.push(allowance),
             Notice::End(ended) => self.ended.push(ended),
+            Notice::Disable(disable) => self.disabled.push(disable),
         }
     }
 }

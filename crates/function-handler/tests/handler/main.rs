@@ -12,6 +12,7 @@ mod support;
 
 mod access;
 mod describing;
+mod disabling;
 mod following;
 mod secrets;
 

@@ -47,13 +47,14 @@ impl From<functions::Function> for ShownFunction {
 }
 
 impl Row for ShownFunction {
-    const HEADINGS: &'static [&'static str] = &["NAME", "URL", "FORMAT", "UPDATED"];
+    const HEADINGS: &'static [&'static str] = &["NAME", "URL", "FORMAT", "STATE", "UPDATED"];
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.name.clone(),
             self.url.clone(),
             self.format.clone(),
+            self.settings.state(),
             self.updated_at.clone(),
         ]
     }

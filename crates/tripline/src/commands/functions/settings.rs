@@ -1,5 +1,7 @@
 //! A function's settings: from flags to what the server takes, and from its answer to lines.
 
+use std::fmt;
+
 use protocol::functions::v1 as functions;
 use protocol::functions::v1::authorization::Kind;
 use serde::Serialize;
@@ -173,6 +175,12 @@ struct ShownDisabled {
     at: String,
 }
 
+impl fmt::Display for ShownDisabled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "disabled since {}: {}", self.at, self.reason)
+    }
+}
+
 impl ShownSettings {
     pub(super) fn of(
         settings: Option<functions::FunctionSettings>,
@@ -204,6 +212,15 @@ impl ShownSettings {
             own_authorities: !settings.authorities.is_empty(),
             authorization: text(kinds.authorization),
             client_certificate: kinds.client_certificate,
+        }
+    }
+
+    /// Whether it is called, in a word; with why and since when it is not, if nobody asked for that.
+    pub(super) fn state(&self) -> String {
+        match &self.disabled {
+            Some(disabled) => disabled.to_string(),
+            None if self.paused => "paused".to_owned(),
+            None => "on".to_owned(),
         }
     }
 

@@ -113,11 +113,7 @@ impl Deliverer {
         observe(&response, error_class);
         let exchange = exchange(&response, ended_at);
         let called = called(function, &response.outcome, ended_at);
-        let (status, remark, next_attempt_at) = match step {
-            Step::Finish => (Status::Processed, None, None),
-            Step::RetryAt(due_at) => (Status::Staged, None, Some(due_at)),
-            Step::GiveUp(reason) => (Status::Failed, Some(reason.remark().to_owned()), None),
-        };
+        let (status, remark, next_attempt_at) = fate(step);
         let attempted = Attempted {
             project: event.project.clone(),
             event: event.eid,
@@ -162,6 +158,15 @@ impl Deliverer {
             }
             Err(outcome) => (unsent(outcome), HeaderLines::default(), 0),
         }
+    }
+}
+
+/// The delivery's state from now on, why if it has failed, and when it is tried again.
+fn fate(step: Step) -> (Status, Option<String>, Option<Timestamp>) {
+    match step {
+        Step::Finish => (Status::Processed, None, None),
+        Step::RetryAt(due_at) => (Status::Staged, None, Some(due_at)),
+        Step::GiveUp(reason) => (Status::Failed, Some(reason.remark().to_owned()), None),
     }
 }
 

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use coordination::RedisCoordination;
 use domain::delivery::WaitReason;
-use domain::function::{FunctionSettings, RateLimit};
+use domain::function::{Function, FunctionSettings, RateLimit};
+use domain::registry::{Change, Update};
 use domain::retry::RetryPolicy;
 use testkit::{Answer, Received, Receiver, eventually, servers};
 
@@ -330,4 +331,48 @@ async fn what_a_killed_worker_had_comes_again() {
             .filter(|request| request.header("webhook-id") == Some(&delivery));
         assert_eq!(again.count(), 1, "{delivery}");
     }
+}
+
+#[tokio::test]
+async fn a_function_that_is_gone_is_called_once_and_what_it_is_owed_waits() {
+    let world = World::start(2).await;
+    let room = Room::open(&world.broker, &world.registry);
+    let receiver = Receiver::start().await;
+    receiver.answer_with(410);
+    let settings = FunctionSettings {
+        disable_on_gone: true,
+        concurrency_max: Some(1),
+        ..FunctionSettings::default()
+    };
+    world.function("gone", &receiver, settings, patient());
+    let _worker = world.worker("w1");
+    world.owe("gone", 20).await;
+    eventually(SOON, "the others wait", async || {
+        let paused = room.kept().reasons.get("paused").copied();
+        (paused >= Some(19)).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.count(), 1);
+    let orders = room.kept().disables.clone();
+    assert_eq!(orders.len(), 1, "{orders:?}");
+    assert_eq!(orders[0].function, "gone".parse().unwrap());
+
+    // Whoever changes it, and so knows of it, has it called again.
+    receiver.answer_with(200);
+    let function = {
+        let registry = world.registry.read();
+        let order = &orders[0];
+        let function = registry.function(&order.project, &order.function).unwrap();
+        assert_eq!(order.revision, function.revision);
+        Function {
+            revision: 2,
+            ..function.as_ref().clone()
+        }
+    };
+    world.registry.apply(Update {
+        revision: 2,
+        is_snapshot: false,
+        changes: vec![Change::Function(function)],
+    });
+    receiver.wait_for(20, SOON).await;
 }

@@ -104,6 +104,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     let event_shards = broker.topology().event_shards;
     let share = Share::keep(membership, "function-handler", replica, event_shards, tasks);
     for shard in 0..event_shards {
+        let name = format!("event shard {shard}");
         let shard = EventShard {
             shard,
             broker: Arc::clone(&broker),
@@ -114,15 +115,12 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             messages_in_hand_max: config.messages_in_hand_max,
             share: share.clone(),
         };
-        tasks.spawn(
-            format!("event shard {}", shard.shard),
-            shard.run(tasks.stopping()),
-        );
+        tasks.spawn(name, shard.run(tasks.stopping()));
     }
     let call_off = CallOff::start(Arc::clone(&waiting_room), tasks);
     let switch_off = SwitchOff {
-        index: Arc::clone(&index),
         events: OwnEvents::start(broker.as_ref(), tasks),
+        index: Arc::clone(&index),
     };
     let intake = WaitingIntake {
         broker,

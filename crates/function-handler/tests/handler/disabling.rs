@@ -98,7 +98,9 @@ async fn an_ordered_end_switches_a_function_off_once(world: World) {
     .await;
 
     // What it is owed waits.
-    world.publish(from_ref(&event("STORAGE_INSERT", None))).await;
+    world
+        .publish(from_ref(&event("STORAGE_INSERT", None)))
+        .await;
     let listed = eventually(SOON, "the next delivery waits", async || {
         let listed = world.list().await;
         (listed.len() == 1).then_some(listed)

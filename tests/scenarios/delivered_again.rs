@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testkit::{Received, Receiver, eventually};
 
 async fn broken_function(client: &Client, receiver: &Receiver) {
-    receiver.answer_with(500);
+    receiver.answer_with(400);
     let options = ["--on", "shop.order.paid", "--retries", "0"];
     client
         .create_function("broken", &receiver.url("/"), &options)
@@ -73,7 +73,7 @@ async fn a_failed_delivery_is_made_again_under_its_own_id(client: &Client) {
             )
         })
         .collect();
-    let expected = [json!([0, 1, 500]), json!([1, 1, 500]), json!([2, 1, 200])];
+    let expected = [json!([0, 1, 400]), json!([1, 1, 400]), json!([2, 1, 200])];
     assert_eq!(json!(generations), json!(expected));
     let orders = shown["orders"].as_array().unwrap();
     assert_eq!(orders.len(), 2);

@@ -46,23 +46,20 @@ impl Packed {
     /// it is no envelope, and it is set aside with everything that is known of it.
     pub(crate) fn unpack(&self) -> Bytes {
         match self.encoding.as_deref() {
-            Some(LZ4) if claimed_len(&self.body).is_some_and(|len| len <= UNPACKED_BYTES_MAX) => {
-                match lz4_flex::decompress_size_prepended(&self.body) {
-                    Ok(body) => body.into(),
-                    Err(error) => {
-                        tracing::warn!(%error, "a packed message cannot be unpacked");
-                        self.body.clone()
-                    }
-                }
-            }
+            Some(LZ4) => unpack(&self.body).map_or_else(|| self.body.clone(), Bytes::from),
             Some(_) | None => self.body.clone(),
         }
     }
 }
 
-fn claimed_len(body: &[u8]) -> Option<usize> {
-    let len = u32::from_le_bytes(*body.first_chunk()?);
-    usize::try_from(len).ok()
+fn unpack(body: &[u8]) -> Option<Vec<u8>> {
+    let (claimed, packed) = body.split_first_chunk()?;
+    let claimed = usize::try_from(u32::from_le_bytes(*claimed)).ok()?;
+    if claimed > UNPACKED_BYTES_MAX {
+        return None;
+    }
+    let unpacked = lz4_flex::decompress(packed, claimed);
+    unpacked.ok().filter(|unpacked| unpacked.len() == claimed)
 }
 
 #[cfg(test)]

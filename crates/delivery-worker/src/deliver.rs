@@ -13,6 +13,7 @@ use domain::function::Function;
 use domain::pace::{Exchange, Reaction};
 use domain::record::{Attempted, HeaderLines, Record, Settled};
 use domain::retry::retry_after;
+use domain::token::TokenKeys;
 use domain::trigger::Trigger;
 use protocol::registry_feed::RegistryView;
 use telemetry::trace;
@@ -82,10 +83,7 @@ impl Deliverer {
         let _under_way = metrics::UnderWay::begin();
         let started_at = Timestamp::now();
         let traceparent = trace::outgoing(event.traceparent.as_deref());
-        let token_keys = match function.settings.token {
-            None => None,
-            Some(_) => self.registry.read().token_keys_of(function).cloned(),
-        };
+        let token_keys = self.token_keys_for(function);
         let call = Call {
             event,
             target,
@@ -111,7 +109,7 @@ impl Deliverer {
         let step = next_step(&trigger.retry, disable_on_gone, &tried, random());
         let (error_class, error) = failure(&response.outcome);
         observe(&response, error_class);
-        let exchange = exchange(&response, ended_at);
+        let exchange = exchange(&response, ended_at, trigger.retry.retry_after_max);
         let called = called(function, &response.outcome, ended_at);
         let (status, remark, next_attempt_at) = fate(step);
         let attempted = Attempted {
@@ -148,6 +146,12 @@ impl Deliverer {
         }
     }
 
+    /// What signs the function's token; most want none.
+    fn token_keys_for(&self, function: &Function) -> Option<Arc<TokenKeys>> {
+        function.settings.token?;
+        self.registry.read().token_keys_of(function).cloned()
+    }
+
     /// The answer, and what may be shown of the request: its headers and the size of its body.
     async fn send(&self, call: &Call<'_>) -> (EndpointResponse, HeaderLines, u64) {
         match compose(call) {
@@ -179,12 +183,13 @@ fn called(function: &Arc<Function>, outcome: &Outcome, at: Timestamp) -> Option<
     Some(Called { function, sign, at })
 }
 
-/// What the attempt says about the endpoint.
-fn exchange(response: &EndpointResponse, now: Timestamp) -> Exchange {
+/// What the attempt says about the endpoint. The rest it asks for is given it no longer than the
+/// trigger says.
+fn exchange(response: &EndpointResponse, now: Timestamp, rest_max: Duration) -> Exchange {
     Exchange {
         reaction: Reaction::of(&response.outcome),
         took: response.duration,
-        rest: rest_asked_for(response, now),
+        rest: rest_asked_for(response, now).map(|rest| rest.min(rest_max)),
         is_probe: false,
     }
 }

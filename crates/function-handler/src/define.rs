@@ -229,6 +229,17 @@ fn change_settings(
 
 fn check(function: &Function) -> Result<(), Fault> {
     let settings = function.settings.check();
+    if let (Ok(()), Some(batching)) = (&settings, &function.settings.batching) {
+        // The setting is kept for a release that gathers; to take it now would be a promise.
+        let message = "is not offered yet: each delivery is a request of its own";
+        let size = batching.size_max.to_string();
+        return Err(Fault::invalid(
+            "settings.batching",
+            size,
+            message,
+            "nothing",
+        ));
+    }
     settings
         .and_then(|()| function.credentials.check())
         .map_err(|error| Fault::invalid(error.field, error.value, error.message, error.allowed))

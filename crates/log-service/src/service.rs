@@ -62,9 +62,7 @@ pub struct Service {
 /// # Errors
 /// When a setting cannot be used.
 pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Service> {
-    let mut faults = settings::Faults::new("log-service");
-    config.check(&mut faults);
-    faults.or_ok(())?;
+    check(config)?;
     metrics::describe();
     let Parts {
         broker,
@@ -133,6 +131,12 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         guard,
         reader,
     })
+}
+
+fn check(config: &Config) -> anyhow::Result<()> {
+    let mut faults = settings::Faults::new("log-service");
+    config.check(&mut faults);
+    Ok(faults.or_ok(())?)
 }
 
 /// What is put into `queue`, many to a message.

@@ -254,10 +254,6 @@ pub(crate) struct Emit {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one of them in a process"
-)]
 pub(crate) enum Functions {
     /// Create a function; its secrets are shown once
     Create {

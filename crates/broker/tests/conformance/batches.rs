@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use broker::{BatchLimits, Batcher, Config, Encoding, Message, PublishError, Queue};
 use tokio::time::timeout;
 
-use crate::ground::{Ground, SOON, System, next, numbers, text};
+use crate::ground::{Ground, SOON, System, incompressible, next, numbers, text};
 
 fn batcher(system: &System, queue: Queue, limits: BatchLimits) -> Batcher<String> {
     let encoding = Encoding {
@@ -105,7 +105,8 @@ pub(crate) async fn a_full_queue_is_told_and_waited_for(ground: Ground) {
         ..BatchLimits::default()
     };
     let batcher = batcher(&system, Queue::Waiting, limits);
-    let item = |number: u32| format!("{number:09000}");
+    let noise = incompressible(9_000);
+    let item = |number: u32| format!("{number:09}{noise}");
     let mut confirmed = 0;
     let refused = loop {
         match batcher.push(item(confirmed)).await {

@@ -113,6 +113,18 @@ impl System {
     }
 }
 
+/// Text in which nothing repeats itself, so that it travels as long as it is.
+pub(crate) fn incompressible(length: usize) -> String {
+    let mut state = 0x9e37_79b9_u32;
+    let letter = |_| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        char::from(b'A' + u8::try_from(state % 58).unwrap())
+    };
+    (0..length).map(letter).collect()
+}
+
 pub(crate) fn message(text: &str) -> Message {
     Message {
         body: text.to_owned().into(),

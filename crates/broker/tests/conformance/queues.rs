@@ -5,7 +5,9 @@ use std::time::Duration;
 use broker::{Config, MESSAGE_BYTES_MAX, PublishError, Queue, SetAside, take_waiting};
 use tokio::time::timeout;
 
-use crate::ground::{Ground, SOON, message, next, nothing_comes, numbers, take_texts, text};
+use crate::ground::{
+    Ground, SOON, incompressible, message, next, nothing_comes, numbers, take_texts, text,
+};
 
 pub(crate) async fn a_message_arrives_with_all_that_it_says(ground: Ground) {
     let system = ground.open().await;
@@ -250,7 +252,7 @@ pub(crate) async fn a_full_queue_refuses_and_loses_nothing(ground: Ground) {
         ..Config::default()
     };
     let system = ground.open_with(config).await;
-    let large = "x".repeat(10_000);
+    let large = incompressible(10_000);
     let mut confirmed = 0;
     // The broker notices a little late that a queue is full.
     let refused = loop {

@@ -93,7 +93,7 @@ impl Engine {
     /// How long a request may still take.
     fn time_left(&self, job: &Job, begun_at: Instant) -> Duration {
         let registry = self.deliverer.registry.read();
-        let trigger = registry.trigger(&job.event.project, &job.target.trigger);
+        let trigger = registry.rule_of(&job.event.project, &job.target);
         let allowed = trigger.map_or(Duration::ZERO, |trigger| trigger.retry.timeout);
         allowed.saturating_sub(begun_at.elapsed())
     }

@@ -1,5 +1,7 @@
 //! What becomes of a delivery that comes out of the waiting room.
 
+use std::sync::Arc;
+
 use domain::delivery::{Consignment, GiveUpReason, Status, Target, WaitReason, Waiting};
 use domain::event::Event;
 use domain::function::Function;
@@ -71,13 +73,14 @@ pub(super) fn of_due(registry: &Registry, row: &WaitingRow, waiting: Waiting, sh
         Ok(known) => known,
         Err(fate) => return fate,
     };
-    if let Some(ending) = used_up(trigger, row, &waiting) {
+    if let Some(ending) = used_up(&trigger, row, &waiting) {
         return Fate::End(Box::new(ending));
     }
     let is_first_time = row.reason == WaitReason::Scheduled && row.next_attempt == 1;
     if row.order_key.is_none()
         && is_first_time
-        && let Some(key) = order_key(&waiting.event, trigger)
+        && !waiting.target.is_ordered()
+        && let Some(key) = order_key(&waiting.event, &trigger)
     {
         return Fate::LineUp(key.to_owned());
     }
@@ -97,10 +100,10 @@ pub(super) fn of_called(registry: &Registry, row: &WaitingRow, waiting: &Waiting
         Ok(known) => known,
         Err(fate) => return fate,
     };
-    if let Some(ending) = used_up(trigger, row, waiting) {
+    if let Some(ending) = used_up(&trigger, row, waiting) {
         return Fate::End(Box::new(ending));
     }
-    Fate::PutBack(retimed(trigger, row).unwrap_or(row.due_at))
+    Fate::PutBack(retimed(&trigger, row).unwrap_or(row.due_at))
 }
 
 /// One event for one target; what is held stays in the waiting room until it has ended.
@@ -118,7 +121,7 @@ pub(super) fn consignment(waiting: Waiting, is_held: bool) -> Consignment {
 fn known<'registry>(
     registry: &'registry Registry,
     waiting: &Waiting,
-) -> Result<(&'registry Function, &'registry Trigger), Fate> {
+) -> Result<(&'registry Function, Arc<Trigger>), Fate> {
     let Waiting { event, target, .. } = waiting;
     let ending = |remark| {
         let ending = Ending::of(event, target, Status::Cancel, remark, Timestamp::now());
@@ -130,7 +133,8 @@ fn known<'registry>(
         Err(unwanted) => return ending(unwanted.remark()),
         Ok(function) => function,
     };
-    match registry.trigger(&event.project, &target.trigger) {
+    // What an operator ordered goes by a rule even if its trigger is gone.
+    match registry.rule_of(&event.project, target) {
         Some(trigger) => Ok((function, trigger)),
         // Just asked, and found.
         None => Err(Fate::Stay),

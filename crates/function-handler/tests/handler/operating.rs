@@ -156,14 +156,7 @@ async fn a_paused_project_loses_nothing() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn operators_list_put_off_hasten_and_cancel() {
-    let world = World::embedded().await;
-    let (handler, mut outgoing, first) = one_that_waits(&world).await;
-    let second = waiting(&handler, MUCH_LATER);
-    send_to_wait(&world, &second).await;
-    wait_until_there_are(&world, 2).await;
-    let ids = [&first, &second].map(|waiting| waiting.target.delivery.to_string());
+async fn two_are_listed_in_pages(handler: &Handler) {
     let list = wire::ListWaitingRequest {
         function: "welcome".to_owned(),
         reason: "retry".to_owned(),
@@ -189,7 +182,17 @@ async fn operators_list_put_off_hasten_and_cancel() {
         (rest.deliveries.len(), rest.next_page_token.as_str()),
         (1, "")
     );
+}
 
+#[tokio::test]
+async fn operators_list_put_off_hasten_and_cancel() {
+    let world = World::embedded().await;
+    let (handler, mut outgoing, first) = one_that_waits(&world).await;
+    let second = waiting(&handler, MUCH_LATER);
+    send_to_wait(&world, &second).await;
+    wait_until_there_are(&world, 2).await;
+    let ids = [&first, &second].map(|waiting| waiting.target.delivery.to_string());
+    two_are_listed_in_pages(&handler).await;
     let cancel = wire::CancelDeliveryRequest { id: ids[0].clone() };
     handler
         .waiting()

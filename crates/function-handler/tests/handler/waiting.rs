@@ -32,7 +32,7 @@ pub(crate) fn waiting(handler: &Handler, due_in: Duration) -> Waiting {
             .into_iter()
             .collect(),
         next_attempt: 2,
-        generation: 1,
+        generation: 0,
         revision: handler.view.read().revision,
         is_held: false,
     };
@@ -226,7 +226,7 @@ async fn ends_as_cancelled(
     );
     assert_eq!(
         (settled.delivery, settled.generation),
-        (waiting.target.delivery, 1)
+        (waiting.target.delivery, 0)
     );
     assert_eq!(settled.event, waiting.event.eid);
     wait_until_stored(world, 0).await;

@@ -266,7 +266,7 @@ pub(crate) async fn days_past_their_time_are_dropped(stores: &Stores) {
     let old = event(1, now - HOUR * 72);
     let records = [
         matched(&old, &["one"]),
-        record(attempted(&old, "one", 1, Status::Processed)),
+        record(attempted(&old, "one", 1, Status::Failed)),
         matched(&event(2, now), &["one"]),
     ];
     logs.record(&records).await.unwrap();

@@ -24,20 +24,6 @@ pub(crate) struct FunctionFlags {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     pub(crate) headers: Vec<(String, String)>,
 
-    /// Up to so many deliveries in one request, 2 to 1000 [default: each in its own]
-    #[arg(long, value_name = "N")]
-    pub(crate) batch_size: Option<u32>,
-
-    /// The first delivery of a batch waits no longer than this for others, 1ms to 60s
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "1s",
-        requires = "batch_size",
-        value_parser = humantime::parse_duration
-    )]
-    pub(crate) batch_cutoff: Duration,
-
     /// An answer of 410 switches the function off
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) disable_on_gone: Option<bool>,

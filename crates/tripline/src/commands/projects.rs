@@ -4,7 +4,7 @@ use protocol::projects::v1 as projects;
 use serde::Serialize;
 
 use super::show_time;
-use crate::command_line::{Connection, Output, Projects};
+use crate::command_line::{Connection, Output, Projects, Rotation};
 use crate::failure::Failure;
 use crate::output::{self, Row};
 
@@ -76,6 +76,42 @@ struct PromotedProject<'a> {
     promoted: &'a str,
 }
 
+async fn rotate_secret(
+    name: String,
+    rotation: Rotation,
+    connection: &Connection,
+) -> Result<(), Failure> {
+    let mut client = connection.projects()?;
+    if rotation.promote {
+        let request = projects::PromoteProjectSecretRequest { name: name.clone() };
+        client.promote_project_secret(request).await?;
+        let promoted = PromotedProject { promoted: &name };
+        return output::one(connection.output, &promoted, &[("promoted", name.clone())]);
+    }
+    let request = projects::RotateProjectSecretRequest {
+        name: name.clone(),
+        overlap: Some(protocol::to_duration(rotation.overlap)),
+    };
+    let answer = client.rotate_project_secret(request).await?.into_inner();
+    let rotated = RotatedProject {
+        project: name,
+        kid: answer.kid,
+        secret: answer.secret,
+        signs_from: show_time(answer.signs_from.as_ref()),
+    };
+    let fields = [
+        ("project", rotated.project.clone()),
+        ("kid", rotated.kid.clone()),
+        ("secret", rotated.secret.clone()),
+        ("signs from", rotated.signs_from.clone()),
+    ];
+    output::one(connection.output, &rotated, &fields)?;
+    if connection.output == Output::Table {
+        output::line("Keep the secret now: it is shown once.")?;
+    }
+    Ok(())
+}
+
 pub(crate) async fn run(command: Projects, connection: &Connection) -> Result<(), Failure> {
     let mut client = connection.projects()?;
     match command {
@@ -122,35 +158,8 @@ pub(crate) async fn run(command: Projects, connection: &Connection) -> Result<()
             let shown: Vec<ShownProject> = answer.projects.into_iter().map(Into::into).collect();
             output::rows(connection.output, &shown)
         }
-        Projects::RotateSecret { name, rotation } if rotation.promote => {
-            let request = projects::PromoteProjectSecretRequest { name: name.clone() };
-            client.promote_project_secret(request).await?;
-            let promoted = PromotedProject { promoted: &name };
-            output::one(connection.output, &promoted, &[("promoted", name.clone())])
-        }
         Projects::RotateSecret { name, rotation } => {
-            let request = projects::RotateProjectSecretRequest {
-                name: name.clone(),
-                overlap: Some(protocol::to_duration(rotation.overlap)),
-            };
-            let answer = client.rotate_project_secret(request).await?.into_inner();
-            let rotated = RotatedProject {
-                project: name,
-                kid: answer.kid,
-                secret: answer.secret,
-                signs_from: show_time(answer.signs_from.as_ref()),
-            };
-            let fields = [
-                ("project", rotated.project.clone()),
-                ("kid", rotated.kid.clone()),
-                ("secret", rotated.secret.clone()),
-                ("signs from", rotated.signs_from.clone()),
-            ];
-            output::one(connection.output, &rotated, &fields)?;
-            if connection.output == Output::Table {
-                output::line("Keep the secret now: it is shown once.")?;
-            }
-            Ok(())
+            rotate_secret(name, rotation, connection).await
         }
     }
 }

@@ -80,6 +80,13 @@ fn a_setting_out_of_range_is_named() {
     check(&request, "settings.proxy", "proxy.example");
     let request = with(|it| it.batching = Some(wire::Batching::default()));
     check(&request, "settings.batching.cutoff", "");
+    let request = with(|it| {
+        it.batching = Some(wire::Batching {
+            size_max: 10,
+            cutoff: Some(protocol::to_duration(std::time::Duration::from_secs(1))),
+        });
+    });
+    check(&request, "settings.batching", "10");
     let request = wire::CreateFunctionRequest {
         credentials: Some(bearer("two words")),
         ..welcome()

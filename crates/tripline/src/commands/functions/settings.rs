@@ -38,13 +38,6 @@ pub(super) fn given(flags: &FunctionFlags) -> Result<Given, Failure> {
             .map(|(name, value)| functions::HeaderField { name, value })
             .collect();
     }
-    if let Some(size_max) = flags.batch_size {
-        paths.push("settings.batching");
-        settings.batching = Some(functions::Batching {
-            size_max,
-            cutoff: Some(protocol::to_duration(flags.batch_cutoff)),
-        });
-    }
     if let Some(disable_on_gone) = flags.disable_on_gone {
         paths.push("settings.disable_on_gone");
         settings.disable_on_gone = disable_on_gone;
@@ -133,7 +126,6 @@ pub(super) fn path_of(name: &str) -> Option<&'static str> {
         "concurrency" => "settings.concurrency_max",
         "rate" => "settings.rate",
         "headers" => "settings.headers",
-        "batch" => "settings.batching",
         "disable-after" => "settings.disable_after",
         "token" => "settings.token",
         "proxy" => "settings.proxy",
@@ -157,8 +149,6 @@ pub(super) struct ShownSettings {
     rate_per_second: Option<f64>,
     burst: Option<u32>,
     headers: Vec<(String, String)>,
-    batch_size: Option<u32>,
-    batch_cutoff_ms: Option<u64>,
     disable_on_gone: bool,
     disable_after_ms: Option<u64>,
     signing: String,
@@ -200,10 +190,6 @@ impl ShownSettings {
             rate_per_second: settings.rate.map(|rate| rate.per_second),
             burst: settings.rate.map(|rate| rate.burst),
             headers: headers.map(|field| (field.name, field.value)).collect(),
-            batch_size: settings.batching.as_ref().map(|batching| batching.size_max),
-            batch_cutoff_ms: settings
-                .batching
-                .and_then(|batching| millis(batching.cutoff)),
             disable_on_gone: settings.disable_on_gone,
             disable_after_ms: millis(settings.disable_after),
             signing: settings.signing,
@@ -243,10 +229,6 @@ impl ShownSettings {
             .headers
             .iter()
             .map(|(name, value)| format!("{name}: {value}"));
-        let batch = self.batch_size.map(|size| {
-            let cutoff = time(self.batch_cutoff_ms);
-            format!("up to {size} within {cutoff}")
-        });
         vec![
             ("paused", yes(self.paused)),
             (
@@ -258,7 +240,6 @@ impl ShownSettings {
             ("concurrency", number(self.concurrency_max)),
             ("rate", rate.unwrap_or_default()),
             ("headers", headers.collect::<Vec<_>>().join("\n")),
-            ("batches", batch.unwrap_or_default()),
             ("disabled on 410", yes(self.disable_on_gone)),
             ("disabled after", time(self.disable_after_ms)),
             ("signing", self.signing.clone()),

@@ -89,8 +89,10 @@ async fn send_on(broker: Arc<dyn Broker>, registry: RegistryView, kept: Arc<Mute
     let publisher = broker.publisher();
     let mut tokens: HashMap<String, f64> = HashMap::new();
     let mut before = Instant::now();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::time::sleep(TICK).await;
+        ticks.tick().await;
         let passed = before.elapsed().as_secs_f64();
         before = Instant::now();
         let due = take_due(&mut kept.lock().unwrap(), &mut tokens, passed);

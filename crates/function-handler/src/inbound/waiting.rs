@@ -115,10 +115,11 @@ impl WaitingIntake {
         }
     }
 
-    /// What waits first: what has ended may have come to wait in the same breath.
+    /// What is allowed comes first, so that nothing goes faster than was said with it; what has
+    /// ended last, since it may have come to wait in the same breath.
     async fn store_once(&self, rows: &[WaitingRow], told: &Told) -> Result<(), storage::Error> {
-        self.room.put(rows).await?;
         self.room.allow(&told.allowed).await?;
+        self.room.put(rows).await?;
         self.room.end(&told.ended).await
     }
 }

@@ -57,7 +57,9 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8703)),
             grace_period: Duration::from_secs(25).into(),
             in_flight_max: 1_000,
-            messages_in_hand_max: 32,
+            // Each request that hangs holds its message for two seconds: with a few dozen messages
+            // in hand, many such endpoints at once would hold up the shard.
+            messages_in_hand_max: 256,
             connect_timeout: Duration::from_secs(3).into(),
             dead_letters: true,
             egress: EgressConfig::default(),

@@ -10,6 +10,7 @@ mod at_least_once;
 mod bad_input;
 mod dead_letters;
 mod delivered_again;
+mod five_systems;
 mod foreign_clients;
 mod formats;
 mod four_services;

@@ -16,7 +16,7 @@ fn selects(selector: &str, event_type: &str) -> bool {
 }
 
 #[test]
-fn fixed_numbers_and_schmuckli_names_map_both_ways() {
+fn s1_02_fixed_numbers_and_schmuckli_names_map_both_ways() {
     for (number, name) in [
         (1000, "STORAGE_INSERT"),
         (1001, "STORAGE_UPDATE"),

@@ -17,6 +17,7 @@ mod four_services;
 mod live_changes;
 mod loops;
 mod outages;
+mod profiles;
 mod quick_start;
 mod retries;
 mod secrets_and_egress;

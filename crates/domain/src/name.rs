@@ -27,6 +27,11 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What stands where a trigger's name would, for a call that no trigger made.
+    pub fn direct_call() -> Self {
+        Self("direct-call".into())
+    }
 }
 
 impl FromStr for Name {
@@ -112,6 +117,8 @@ mod tests {
         for good in ["abc", "my-package", "number-func", "a1b", &"a".repeat(63)] {
             assert!(good.parse::<Name>().is_ok(), "{good}");
         }
+        let direct = Name::direct_call();
+        assert_eq!(direct.as_str().parse::<Name>(), Ok(direct));
         for bad in [
             "ab",
             "1abc",

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use domain::Timestamp;
 use domain::delivery::{ErrorClass, Outcome, Target};
 use domain::event::Event;
-use domain::format::{Format, RenderInput, Rendered, render};
+use domain::format::{Format, RenderError, RenderInput, Rendered, render};
 use domain::function::Function;
 use domain::lineage::{ANCESTRY_HEADER, DEPTH_HEADER, Lineage};
 use domain::record::HeaderLines;
@@ -52,6 +52,10 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
         captures: &call.target.captures,
         secret: function.secret_at(call.now),
         function_session: None,
+        function: &call.target.function,
+        delivery: call.target.delivery,
+        node: call.worker,
+        call_headers: &[],
     };
     let rendered = rendered(call, &input)?;
     let id = call.target.delivery.to_string();
@@ -135,9 +139,7 @@ fn event_headers(rendered: &Rendered) -> Vec<(HeaderName, HeaderValue)> {
 /// The body and what goes with it: by the trigger's template, else by the format.
 fn rendered(call: &Call<'_>, input: &RenderInput<'_>) -> Result<Rendered, Outcome> {
     let format = call.trigger.format.unwrap_or(call.function.format);
-    let by_format = |format| {
-        render(format, input).map_err(|error| impossible(ErrorClass::Render, error.to_string()))
-    };
+    let by_format = |format| render(format, input).map_err(|error| unrenderable(&error));
     let Some(template) = &call.trigger.template else {
         return by_format(format);
     };
@@ -152,7 +154,14 @@ fn rendered(call: &Call<'_>, input: &RenderInput<'_>) -> Result<Rendered, Outcom
     let headers = match format {
         // The event's attributes go in the head, whatever the body is.
         Format::CloudEventsBinary => by_format(format)?.headers,
-        Format::Schmuckli | Format::CloudEventsStructured => Vec::new(),
+        Format::Schmuckli
+        | Format::CloudEventsStructured
+        | Format::CloudEventsBatch
+        | Format::SpaceCloud
+        | Format::Yandex
+        | Format::Extremum
+        | Format::Kii
+        | Format::DreamFactory => Vec::new(),
     };
     Ok(Rendered {
         content_type: Some(template.content_type().to_owned()),
@@ -202,6 +211,15 @@ pub fn unsent(outcome: Outcome) -> EndpointResponse {
         truncated: false,
         duration: Duration::ZERO,
     }
+}
+
+/// What cannot be rendered once never can.
+fn unrenderable(error: &RenderError) -> Outcome {
+    let class = match error {
+        RenderError::TooLarge { .. } => ErrorClass::TooLarge,
+        RenderError::ContentType(_) | RenderError::Json(_) => ErrorClass::Render,
+    };
+    impossible(class, error.to_string())
 }
 
 const fn impossible(class: ErrorClass, message: String) -> Outcome {

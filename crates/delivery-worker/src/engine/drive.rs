@@ -80,7 +80,11 @@ impl Engine {
                     }
                 }
                 () = sleep_until(wakes_at.into()) => {}
-                () = &mut stopping, if !is_stopping => is_stopping = true,
+                () = &mut stopping, if !is_stopping => {
+                    is_stopping = true;
+                    // What waits for others goes as it is.
+                    self.desk().lanes.flush();
+                }
             }
         }
     }
@@ -98,7 +102,11 @@ impl Engine {
         }
         let started = desk.lanes.start(STARTED_AT_ONCE, now);
         let handed_back = desk.lanes.take_handed_back();
+        let leaving = desk.lanes.take_leaving();
         let mut chores = std::mem::take(&mut desk.chores);
+        if !leaving.is_empty() {
+            chores.push(Chore::Leave(leaving));
+        }
         if !handed_back.is_empty() {
             chores.push(Chore::HandBack(handed_back));
         }
@@ -124,7 +132,11 @@ impl Engine {
         work: &mut JoinSet<()>,
     ) {
         for started in started {
-            work.spawn(Arc::clone(self).request(started));
+            if started.others.is_empty() {
+                work.spawn(Arc::clone(self).request(started));
+            } else {
+                work.spawn(Arc::clone(self).request_batch(started));
+            }
         }
         for chore in chores {
             match chore {
@@ -132,6 +144,7 @@ impl Engine {
                 Chore::Settle(job) => work.spawn(Arc::clone(self).settle_unsent(job)),
                 Chore::Spare(job) => work.spawn(Arc::clone(self).spare(job)),
                 Chore::HandBack(jobs) => work.spawn(Arc::clone(self).hand_back(jobs)),
+                Chore::Leave(jobs) => work.spawn(Arc::clone(self).leave_gathering(jobs)),
             };
         }
         if !notices.is_empty() {

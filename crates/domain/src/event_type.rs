@@ -173,6 +173,21 @@ impl EventType {
         self.built_in()?.schmuckli_name
     }
 
+    /// Space Cloud's name: only its five types have one.
+    pub fn space_cloud_name(&self) -> Option<&'static str> {
+        self.built_in()?.space_cloud_name()
+    }
+
+    /// Yandex Cloud's `event_type`.
+    pub fn yandex_name(&self) -> Option<&'static str> {
+        self.built_in()?.yandex_name()
+    }
+
+    /// Kii's trigger.
+    pub fn kii_name(&self) -> Option<&'static str> {
+        self.built_in()?.kii_name()
+    }
+
     /// The upper-case name a type is known by: schmuckli's, else its first alias.
     pub fn event_name(&self) -> Option<&'static str> {
         let built_in = self.built_in()?;

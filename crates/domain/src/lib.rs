@@ -24,6 +24,7 @@ pub mod signature;
 pub mod template;
 pub mod token;
 
+pub mod answer;
 pub mod delivery;
 pub mod disable;
 pub mod lineage;

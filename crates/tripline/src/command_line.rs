@@ -272,7 +272,8 @@ pub(crate) enum Functions {
         /// Only events about resources that match, for example datasets/*/buckets/{bucket}/**
         #[arg(long, value_name = "PATTERN")]
         subject: Option<String>,
-        /// schmuckli, cloudevents-structured (the default) or cloudevents-binary
+        /// cloudevents-structured (the default), cloudevents-binary, cloudevents-batch, schmuckli,
+        /// space-cloud, yandex, extremum, kii or dreamfactory
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
@@ -290,7 +291,8 @@ pub(crate) enum Functions {
         /// Where it is called from now on
         #[arg(long)]
         url: Option<String>,
-        /// schmuckli, cloudevents-structured or cloudevents-binary
+        /// cloudevents-structured, cloudevents-binary, cloudevents-batch, schmuckli, space-cloud, yandex,
+        /// extremum, kii or dreamfactory
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]

@@ -90,7 +90,11 @@ impl Engine {
                     }
                 }
                 () = sleep_until(wakes_at.into()) => {}
-                () = &mut stopping, if !is_stopping => is_stopping = true,
+                () = &mut stopping, if !is_stopping => {
+                    is_stopping = true;
+                    // What waits for others goes as it is.
+                    self.desk().lanes.flush();
+                }
             }
         }
     }
@@ -109,7 +113,11 @@ impl Engine {
         let started_max = STARTED_AT_ONCE.min(self.room());
         let started = desk.lanes.start(started_max, now);
         let handed_back = desk.lanes.take_handed_back();
+        let leaving = desk.lanes.take_leaving();
         let mut chores = std::mem::take(&mut desk.chores);
+        if !leaving.is_empty() {
+            chores.push(Chore::Leave(leaving));
+        }
         if !handed_back.is_empty() {
             chores.push(Chore::HandBack(handed_back));
         }
@@ -135,7 +143,11 @@ impl Engine {
         work: &mut JoinSet<()>,
     ) {
         for started in started {
-            work.spawn(Arc::clone(self).request(started));
+            if started.others.is_empty() {
+                work.spawn(Arc::clone(self).request(started));
+            } else {
+                work.spawn(Arc::clone(self).request_batch(started));
+            }
         }
         for chore in chores {
             match chore {
@@ -143,6 +155,7 @@ impl Engine {
                 Chore::Settle(job) => work.spawn(Arc::clone(self).settle_unsent(job)),
                 Chore::Spare(job) => work.spawn(Arc::clone(self).spare(job)),
                 Chore::HandBack(jobs) => work.spawn(Arc::clone(self).hand_back(jobs)),
+                Chore::Leave(jobs) => work.spawn(Arc::clone(self).leave_gathering(jobs)),
             };
         }
         if !notices.is_empty() {

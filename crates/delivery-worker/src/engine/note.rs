@@ -38,7 +38,7 @@ impl Engine {
 
     /// Answers for an attempt that is settled.
     pub(super) fn settled(&self, job: &Job, mark: Mark, repeatable: Option<Repeatable>) {
-        if job.in_hand.settled_at(job.place, mark, repeatable) {
+        if job.in_hand.settled_at(job.position, mark, repeatable) {
             self.unnoted().push(Arc::clone(&job.in_hand));
         }
         self.wake.notify_one();

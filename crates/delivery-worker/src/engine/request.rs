@@ -20,10 +20,10 @@ use crate::progress::{Mark, Repeatable};
 
 /// A delivery that has left its message is due again this long after its request must have ended:
 /// long enough to record what came of it.
-const LEASE_MARGIN: Duration = Duration::from_secs(10);
+pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
 /// The right to have one request under way; given back when dropped.
-struct Ticket<'a> {
+pub(super) struct Ticket<'a> {
     engine: &'a Engine,
     line: LineId,
     is_probe: bool,
@@ -35,20 +35,20 @@ impl Engine {
     pub(super) async fn request(self: Arc<Self>, started: Started<Job>) {
         let Started {
             mut job,
+            others: _,
             line,
             is_probe,
         } = started;
         drop(job.queued.take());
         // Until it is settled and others know, or it has left its message.
         let mut repeatable = Some(Repeatable::count_in(&self.repeatable));
-        let mut ticket = Ticket {
-            engine: &self,
-            line,
-            is_probe,
-            is_overdue: false,
-            is_given_back: false,
+        let mut ticket = Ticket::new(&self, line, is_probe);
+        let has_gathered = job.batch.is_some();
+        let is_off = match has_gathered {
+            true => self.is_off_or_paused(std::slice::from_ref(&job)),
+            false => self.is_off(&job),
         };
-        if self.is_off(&job) {
+        if is_off {
             ticket.give_back(None);
             let paused = vec![(job, WaitReason::Paused)];
             return Arc::clone(&self).hand_back(paused).await;
@@ -59,12 +59,12 @@ impl Engine {
         let in_time = tokio::select! {
             biased;
             settlement = &mut delivering => Some(settlement),
-            () = sleep_until(leaves_at.into()) => None,
+            () = sleep_until(leaves_at.into()), if !job.has_left => None,
         };
         let (settlement, has_left) = match in_time {
             Some(settlement) => {
                 ticket.give_back(settlement.exchange.as_ref());
-                (settlement, false)
+                (settlement, job.has_left)
             }
             None => {
                 let left = self.time_left(&job, begun_at);
@@ -84,7 +84,7 @@ impl Engine {
     }
 
     /// Whether the function's end was ordered here, and it is only not known everywhere yet.
-    fn is_off(&self, job: &Job) -> bool {
+    pub(super) fn is_off(&self, job: &Job) -> bool {
         if self.watch.holds_nothing() {
             return false;
         }
@@ -95,7 +95,7 @@ impl Engine {
     }
 
     /// How long a request may still take.
-    fn time_left(&self, job: &Job, begun_at: Instant) -> Duration {
+    pub(super) fn time_left(&self, job: &Job, begun_at: Instant) -> Duration {
         let registry = self.deliverer.registry.read();
         let trigger = registry.rule_of(&job.event.project, &job.target);
         let allowed = trigger.map_or(Duration::ZERO, |trigger| trigger.retry.timeout);
@@ -123,7 +123,7 @@ impl Engine {
 
     /// Makes what came of a delivery durable, and answers for it. Without that its message stays
     /// unacknowledged and is given again.
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         job: &Job,
         mut settlement: Settlement,
@@ -172,7 +172,7 @@ impl Engine {
     /// Ends a delivery whose function is gone.
     pub(super) async fn settle_unsent(self: Arc<Self>, job: Job) {
         let settlement = cancelled(&job.event, &job.target, "function_deleted");
-        self.settle(&job, settlement, false, None).await;
+        self.settle(&job, settlement, job.has_left, None).await;
     }
 
     /// Answers for a delivery that was finished a short while ago; a row that is held for it may
@@ -190,18 +190,30 @@ impl Engine {
                 return;
             }
         }
-        self.settled(&job, if is_final { Mark::Ended } else { Mark::Waits }, None);
+        if !job.has_left {
+            self.settled(&job, if is_final { Mark::Ended } else { Mark::Waits }, None);
+        }
     }
 }
 
-impl Ticket<'_> {
+impl<'a> Ticket<'a> {
+    pub(super) const fn new(engine: &'a Engine, line: LineId, is_probe: bool) -> Self {
+        Self {
+            engine,
+            line,
+            is_probe,
+            is_overdue: false,
+            is_given_back: false,
+        }
+    }
+
     /// The request has left its message.
-    fn is_overdue(&mut self, until: Instant) {
+    pub(super) fn is_overdue(&mut self, until: Instant) {
         self.is_overdue = true;
         self.engine.desk().lanes.is_overdue(self.line, until);
     }
 
-    fn give_back(&mut self, exchange: Option<&Exchange>) {
+    pub(super) fn give_back(&mut self, exchange: Option<&Exchange>) {
         self.is_given_back = true;
         let unsent = Exchange {
             reaction: Reaction::Unsent,

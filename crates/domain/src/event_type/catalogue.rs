@@ -20,6 +20,33 @@ impl BuiltIn {
             .chain(self.schmuckli_name)
             .chain(self.aliases.iter().copied())
     }
+
+    /// What Space Cloud calls it.
+    pub fn space_cloud_name(&self) -> Option<&'static str> {
+        self.aliases
+            .iter()
+            .copied()
+            .find(|name| is_space_clouds(name))
+    }
+
+    /// The `event_type` that Yandex Cloud has for it.
+    pub fn yandex_name(&self) -> Option<&'static str> {
+        self.aliases.iter().copied().find(|name| is_yandexs(name))
+    }
+
+    /// The trigger (`when`) that Kii has for it.
+    pub fn kii_name(&self) -> Option<&'static str> {
+        let mut aliases = self.aliases.iter().copied();
+        aliases.find(|name| !is_space_clouds(name) && !is_yandexs(name))
+    }
+}
+
+fn is_space_clouds(name: &str) -> bool {
+    name.starts_with("DB_") || name.starts_with("FILE_")
+}
+
+fn is_yandexs(name: &str) -> bool {
+    name.starts_with("yandex.cloud.events.")
 }
 
 const fn seed(

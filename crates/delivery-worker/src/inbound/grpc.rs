@@ -73,6 +73,8 @@ impl Deliveries {
             trigger,
             traceparent: None,
             now,
+            // Nobody acted.
+            session: None,
             token_keys: token_keys.as_deref(),
             worker: &self.deliverer.worker,
         };

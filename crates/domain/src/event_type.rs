@@ -129,6 +129,12 @@ impl EventType {
         Self(Name::BuiltIn(&DIRECT_CALL))
     }
 
+    /// A user's account was deleted.
+    pub fn user_deleted() -> Self {
+        static USER_DELETED: BuiltIn = catalogue::USER_DELETED;
+        Self(Name::BuiltIn(&USER_DELETED))
+    }
+
     /// Space Cloud's name for a delivery that has failed for good, of one trigger's deliveries.
     pub fn dead_letter_of(trigger: &TriggerName) -> Self {
         Self(Name::Custom(

@@ -20,6 +20,7 @@ pub mod trigger;
 
 pub mod format;
 pub mod function;
+pub mod session;
 pub mod signature;
 pub mod template;
 pub mod token;

@@ -7,6 +7,7 @@ pub mod functions;
 pub mod keys;
 pub mod operate;
 pub mod projects;
+pub mod sessions;
 pub mod triggers;
 
 pub mod follow_registry;

@@ -10,6 +10,7 @@ pub mod envelope;
 mod event;
 mod record;
 mod registry_change;
+mod session;
 mod time;
 
 pub mod access;
@@ -54,5 +55,5 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, logs, projects, redrive, registry, waiting, wire
+    delivery, events, functions, logs, projects, redrive, registry, sessions, types, waiting, wire
 );

@@ -8,6 +8,7 @@ mod deliveries;
 mod function_flags;
 mod redrive_flags;
 mod rotation;
+mod sessions;
 mod trigger_flags;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ pub(crate) use self::deliveries::Deliveries;
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
 pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay};
 pub(crate) use self::rotation::Rotation;
+pub(crate) use self::sessions::Sessions;
 pub(crate) use self::trigger_flags::{Conditions, Retry};
 
 const AFTER_HELP: &str = "\
@@ -163,6 +165,10 @@ pub(crate) enum ClientCommand {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Keys(Keys),
+
+    /// See whether a function's session is in force; end those of a user who was disabled
+    #[command(subcommand)]
+    Sessions(Sessions),
 
     /// Create and list projects
     #[command(subcommand)]
@@ -470,6 +476,12 @@ pub(crate) enum Projects {
     /// Make a new secret for the project's X-SC-Token, shown once; it signs after the overlap
     RotateSecret {
         name: String,
+        #[command(flatten)]
+        rotation: Rotation,
+    },
+    /// Make a new key for the system, which signs function sessions; needs the operator's token as
+    /// --api-key
+    RotateSystemKey {
         #[command(flatten)]
         rotation: Rotation,
     },

@@ -35,6 +35,9 @@ pub mod shard;
 pub mod dead_letter;
 pub mod redrive;
 
+pub mod import;
+pub mod schedule;
+
 pub mod access;
 pub mod address;
 pub mod registry;

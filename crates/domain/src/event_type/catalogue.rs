@@ -127,17 +127,20 @@ pub static CATALOGUE: [BuiltIn; 40] = [
         "iot.message.receive",
         &["yandex.cloud.events.iot.IoTMessage"],
     ),
-    row(
-        5000,
-        "timer.schedule.fire",
-        &["yandex.cloud.events.serverless.triggers.TimerMessage"],
-    ),
+    SCHEDULE_FIRED,
     row(6000, "api.call.pre", &[]),
     row(6001, "api.call.post", &[]),
     row(6002, "api.call.done", &[]),
     DELIVERY_DEAD,
     FUNCTION_DISABLED,
 ];
+
+/// A schedule has struck.
+pub(super) const SCHEDULE_FIRED: BuiltIn = row(
+    5000,
+    "timer.schedule.fire",
+    &["yandex.cloud.events.serverless.triggers.TimerMessage"],
+);
 
 /// A delivery has failed for good.
 pub(super) const DELIVERY_DEAD: BuiltIn = row(9000, "system.delivery.dead", &[]);

@@ -135,6 +135,12 @@ impl EventType {
         Self(Name::BuiltIn(&USER_DELETED))
     }
 
+    /// A schedule has struck.
+    pub fn schedule_fired() -> Self {
+        static SCHEDULE_FIRED: BuiltIn = catalogue::SCHEDULE_FIRED;
+        Self(Name::BuiltIn(&SCHEDULE_FIRED))
+    }
+
     /// Space Cloud's name for a delivery that has failed for good, of one trigger's deliveries.
     pub fn dead_letter_of(trigger: &TriggerName) -> Self {
         Self(Name::Custom(

@@ -37,6 +37,9 @@ pub mod shard;
 pub mod dead_letter;
 pub mod redrive;
 
+pub mod import;
+pub mod schedule;
+
 pub mod access;
 pub mod address;
 pub mod registry;

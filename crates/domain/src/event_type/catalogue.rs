@@ -154,11 +154,7 @@ pub static CATALOGUE: [BuiltIn; 41] = [
         "iot.message.receive",
         &["yandex.cloud.events.iot.IoTMessage"],
     ),
-    row(
-        5000,
-        "timer.schedule.fire",
-        &["yandex.cloud.events.serverless.triggers.TimerMessage"],
-    ),
+    SCHEDULE_FIRED,
     row(6000, "api.call.pre", &[]),
     row(6001, "api.call.post", &[]),
     row(6002, "api.call.done", &[]),
@@ -172,6 +168,13 @@ pub(super) const DIRECT_CALL: BuiltIn = row(6003, "api.call.direct", &[]);
 
 /// A user's account was deleted.
 pub(super) const USER_DELETED: BuiltIn = row(2102, "user.account.delete", &["USER_DELETED"]);
+
+/// A schedule has struck.
+pub(super) const SCHEDULE_FIRED: BuiltIn = row(
+    5000,
+    "timer.schedule.fire",
+    &["yandex.cloud.events.serverless.triggers.TimerMessage"],
+);
 
 /// A delivery has failed for good.
 pub(super) const DELIVERY_DEAD: BuiltIn = row(9000, "system.delivery.dead", &[]);

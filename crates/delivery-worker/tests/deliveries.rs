@@ -171,6 +171,7 @@ fn configured(url: &str, retry: RetryPolicy) -> Update {
         ordering: Ordering::default(),
         backlog: Backlog::default(),
         depth_max: DEPTH_MAX,
+        script: None,
         created_at: now,
         updated_at: now,
         revision: 1,

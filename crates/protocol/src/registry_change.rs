@@ -226,6 +226,7 @@ impl TryFrom<wire::RegistryTrigger> for Trigger {
             ordering: Ordering::default(),
             backlog: Backlog::default(),
             depth_max: DEPTH_MAX,
+            script: None,
             created_at: from_micros(trigger.created_at_us),
             updated_at: from_micros(trigger.updated_at_us),
             revision: trigger.revision,

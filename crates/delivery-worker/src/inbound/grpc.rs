@@ -200,6 +200,7 @@ fn test_target(event: &Event, function: &Function) -> (Target, Trigger) {
         ordering: Ordering::default(),
         backlog: Backlog::default(),
         depth_max: DEPTH_MAX,
+        script: None,
         created_at: function.created_at,
         updated_at: function.updated_at,
         revision: function.revision,

@@ -119,6 +119,7 @@ impl World {
             ordering: Ordering::default(),
             backlog: Backlog::default(),
             depth_max: DEPTH_MAX,
+            script: None,
             created_at: now,
             updated_at: now,
             revision: 1,

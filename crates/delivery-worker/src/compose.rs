@@ -45,15 +45,23 @@ pub struct Call<'a> {
 /// # Errors
 /// The outcome of the attempt, when no request can ever be made of the event.
 pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
-    let function = call.function;
-    let uri = uri(function)?;
     let input = RenderInput {
         event: call.event,
         captures: &call.target.captures,
-        secret: function.secret_at(call.now),
+        secret: call.function.secret_at(call.now),
         function_session: None,
     };
     let rendered = rendered(call, &input)?;
+    compose_around(call, rendered)
+}
+
+/// Makes the request of one attempt around a body that is there already.
+///
+/// # Errors
+/// As [`compose`].
+pub fn compose_around(call: &Call<'_>, rendered: Rendered) -> Result<EndpointRequest, Outcome> {
+    let function = call.function;
+    let uri = uri(function)?;
     let id = call.target.delivery.to_string();
     let timestamp_s = call.now.as_second();
     let signature = signature::sign_for(function, &id, call.now, &rendered.body)

@@ -202,7 +202,7 @@ fn rest_asked_for(response: &EndpointResponse, now: Timestamp) -> Option<Duratio
 }
 
 /// For metrics and, where spans are recorded, the attempt's span.
-fn observe(response: &EndpointResponse, error_class: Option<ErrorClass>) {
+pub(crate) fn observe(response: &EndpointResponse, error_class: Option<ErrorClass>) {
     metrics::attempted(response);
     let span = Span::current();
     if let Some(status) = response.status {
@@ -269,7 +269,8 @@ pub(crate) fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlem
     }
 }
 
-fn failure(outcome: &Outcome) -> (Option<ErrorClass>, Option<String>) {
+/// What went wrong with an attempt, if anything did.
+pub(crate) fn failure(outcome: &Outcome) -> (Option<ErrorClass>, Option<String>) {
     match outcome {
         Outcome::Answered { status: 200..=299 } => (None, None),
         Outcome::Answered { status } => (

@@ -123,6 +123,12 @@ impl EventType {
         Self(Name::BuiltIn(&FUNCTION_DISABLED))
     }
 
+    /// Somebody called a function and waited for its answer.
+    pub fn direct_call() -> Self {
+        static DIRECT_CALL: BuiltIn = catalogue::DIRECT_CALL;
+        Self(Name::BuiltIn(&DIRECT_CALL))
+    }
+
     /// Space Cloud's name for a delivery that has failed for good, of one trigger's deliveries.
     pub fn dead_letter_of(trigger: &TriggerName) -> Self {
         Self(Name::Custom(

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_who_calls_whom_with_which_body() {
+    fn s2_22_s2_23_a_token_says_who_calls_whom_with_which_body() {
         let project = "acme".parse().unwrap();
         let token = sign(
             &key("k1", "secret", 0),

@@ -262,8 +262,8 @@ on_both_databases! {
         an_ending_without_an_attempt_keeps_the_last_one,
         a_redrive_begins_again,
         a_zero_byte_does_not_hold_up_a_batch,
-        days_past_their_time_are_dropped,
-        views_have_the_columns_of_space_cloud,
+        x_12_days_past_their_time_are_dropped,
+        s2_16_s2_17_s2_18_views_have_the_columns_of_space_cloud,
         a_large_batch_is_stored_whole;
     redrives:
         an_order_comes_back_as_it_was_given,

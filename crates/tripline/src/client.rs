@@ -69,7 +69,8 @@ impl Connection {
     }
 
     fn connect(&self, at: Option<&Url>) -> Result<Authorised, Failure> {
-        let url = at.unwrap_or(&self.server);
+        let server = self.server()?;
+        let url = at.unwrap_or(&server);
         let wrong = |error: tonic::transport::Error| {
             Failure::usage(format!("{url} is not the URL of a server: {error}"))
         };

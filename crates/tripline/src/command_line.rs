@@ -23,6 +23,11 @@ pub(crate) use self::rotation::Rotation;
 pub(crate) use self::trigger_flags::{Conditions, Retry};
 
 const AFTER_HELP: &str = "\
+Profiles:
+  tripline/profiles.toml in the folder for settings ($XDG_CONFIG_HOME or ~/.config) has a section for each
+  profile, with server, emitter, functions_server, worker, logs_server, api_key and project. An api_key
+  is a text or { file = \"PATH\" }. Options and variables go first.
+
 Exit codes:
   0  done
   1  failed
@@ -50,14 +55,9 @@ pub(crate) struct CommandLine {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// Where tripline is served
-    #[arg(
-        long,
-        global = true,
-        env = "TRIPLINE_SERVER",
-        default_value = "http://127.0.0.1:8700"
-    )]
-    pub(crate) server: Url,
+    /// Where tripline is served; http://127.0.0.1:8700 unless the profile says else
+    #[arg(long, global = true, value_name = "URL", env = "TRIPLINE_SERVER")]
+    pub(crate) server: Option<Url>,
 
     /// Where events are taken, if not at --server
     #[arg(long, global = true, value_name = "URL", env = "TRIPLINE_EMITTER")]
@@ -93,6 +93,10 @@ pub(crate) struct Connection {
     /// Project, where no key decides it
     #[arg(long, global = true, value_name = "NAME", env = "TRIPLINE_PROJECT")]
     pub(crate) project: Option<String>,
+
+    /// Section of the profile file that says what is not given here; `default` if there is one
+    #[arg(long, global = true, value_name = "NAME", env = "TRIPLINE_PROFILE")]
+    pub(crate) profile: Option<String>,
 
     /// How answers are printed; json is one object a line
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]

@@ -29,6 +29,14 @@ impl Failure {
         }
     }
 
+    /// A file of settings cannot be used.
+    pub(crate) fn settings(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            exit_code: 64,
+        }
+    }
+
     /// Prints the line and answers with the code.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("tripline: {}", self.message);

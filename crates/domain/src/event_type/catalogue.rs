@@ -45,7 +45,7 @@ const fn row(number: u32, name: &'static str, aliases: &'static [&'static str]) 
     }
 }
 
-pub static CATALOGUE: [BuiltIn; 40] = [
+pub static CATALOGUE: [BuiltIn; 41] = [
     seed(
         1000,
         "storage.row.insert",
@@ -135,9 +135,13 @@ pub static CATALOGUE: [BuiltIn; 40] = [
     row(6000, "api.call.pre", &[]),
     row(6001, "api.call.post", &[]),
     row(6002, "api.call.done", &[]),
+    DIRECT_CALL,
     DELIVERY_DEAD,
     FUNCTION_DISABLED,
 ];
+
+/// Somebody called a function and waited for its answer.
+pub(super) const DIRECT_CALL: BuiltIn = row(6003, "api.call.direct", &[]);
 
 /// A delivery has failed for good.
 pub(super) const DELIVERY_DEAD: BuiltIn = row(9000, "system.delivery.dead", &[]);

@@ -28,6 +28,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "delivery",
         "logs",
         "redrive",
+        "gateway",
+        "intercept",
         "wire",
     ]
     .map(|package| root.join(format!("tripline/{package}/v1/{package}.proto")));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::access::{ApiKey, KeyHash, Refusal, Scope};
-use crate::gateway::{GatewayService, ServiceName};
 use crate::function::{Function, TokenAlgorithm};
+use crate::gateway::{GatewayService, ServiceName};
 use crate::name::{FunctionName, ProjectName, TriggerName};
 use crate::token::TokenKeys;
 use crate::trigger::Trigger;

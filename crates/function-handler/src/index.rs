@@ -140,7 +140,9 @@ impl Index {
                 | Change::Key(_)
                 | Change::Function(_)
                 | Change::FunctionDeleted { .. }
-                | Change::TokenKeys(_) => None,
+                | Change::TokenKeys(_)
+                | Change::Gateway(_)
+                | Change::GatewayDeleted { .. } => None,
             });
             changed
                 .map(|(project, name)| (project, name, registry.trigger(project, name).cloned()))

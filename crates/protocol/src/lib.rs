@@ -13,6 +13,7 @@ mod registry_change;
 mod time;
 
 pub mod access;
+pub mod api;
 pub mod credentials;
 pub mod explain;
 pub mod fault;
@@ -54,5 +55,6 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, logs, projects, redrive, registry, waiting, wire
+    delivery, events, functions, gateway, intercept, logs, projects, redrive, registry, waiting,
+    wire
 );

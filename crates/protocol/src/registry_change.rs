@@ -39,6 +39,11 @@ impl From<&Change> for wire::RegistryChange {
                 name: name.to_string(),
             }),
             Change::TokenKeys(keys) => Wire::TokenKeys(keys.into()),
+            Change::Gateway(service) => Wire::Gateway(service.into()),
+            Change::GatewayDeleted { project, name } => Wire::GatewayDeleted(wire::RegistryName {
+                project: project.to_string(),
+                name: name.to_string(),
+            }),
         };
         Self {
             change: Some(change),
@@ -72,6 +77,11 @@ impl TryFrom<wire::RegistryChange> for Change {
                 name: parse("trigger_deleted.name", &deleted.name)?,
             },
             Wire::TokenKeys(keys) => Self::TokenKeys(keys.try_into()?),
+            Wire::Gateway(service) => Self::Gateway(service.try_into()?),
+            Wire::GatewayDeleted(deleted) => Self::GatewayDeleted {
+                project: parse("gateway_deleted.project", &deleted.project)?,
+                name: parse("gateway_deleted.name", &deleted.name)?,
+            },
         })
     }
 }

@@ -262,6 +262,7 @@ impl From<&Trigger> for wire::TriggerSettings {
                 .map(Template::content_type)
                 .unwrap_or_default()
                 .to_owned(),
+            script: trigger.script.as_deref().map(Into::into),
         }
     }
 }
@@ -284,6 +285,8 @@ impl wire::TriggerSettings {
             "" => None,
             text => Some(Template::kept(text, &self.template_content_type)),
         };
+        let script = self.script.as_ref().map(TryInto::try_into).transpose()?;
+        trigger.script = script.map(Box::new);
         Ok(())
     }
 }

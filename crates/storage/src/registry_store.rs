@@ -1,5 +1,6 @@
 //! What is configured: projects, keys, functions and triggers, with a revision that every change raises.
 
+pub(crate) mod gateways;
 pub(crate) mod implement;
 pub(crate) mod rows;
 pub(crate) mod token_keys;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 
 use crate::Error;
 
+pub use self::gateways::GatewayStore;
 pub use self::token_keys::TokenKeyStore;
 
 /// A page of a listing, in order of name.
@@ -82,7 +84,7 @@ pub(crate) fn require_new(
 /// The configured. Every change commits together with the raised revision, which is set in the
 /// `revision` field of what is stored (the value passed in is ignored) and answered.
 #[async_trait]
-pub trait RegistryStore: TokenKeyStore + Send + Sync + std::fmt::Debug {
+pub trait RegistryStore: TokenKeyStore + GatewayStore + Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `AlreadyExists` when the name is taken.
     async fn create_project(&self, project: &Project, first_key: &ApiKey) -> Result<u64, Error>;

@@ -117,9 +117,11 @@ pub const USER: [&str; 15] = [
 
 /// What `system` offers: its events, and for each further common resource those of `service`.
 pub fn system() -> Vec<String> {
-    let common = COMMON_RESOURCES
-        .iter()
-        .flat_map(|resource| COMMON.iter().map(move |event| event.replace("{r}", resource)));
+    let common = COMMON_RESOURCES.iter().flat_map(|resource| {
+        COMMON
+            .iter()
+            .map(move |event| event.replace("{r}", resource))
+    });
     SYSTEM
         .iter()
         .map(|event| (*event).to_owned())

@@ -40,7 +40,8 @@ pub fn links<'a>(
         })
         .collect();
     links.sort_by(|(one, a), (other, b)| {
-        one.cmp(other).then_with(|| a.trigger.name.cmp(&b.trigger.name))
+        one.cmp(other)
+            .then_with(|| a.trigger.name.cmp(&b.trigger.name))
     });
     links.into_iter().map(|(_, link)| link).collect()
 }

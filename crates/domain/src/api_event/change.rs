@@ -135,7 +135,11 @@ fn status_code(value: &Value) -> Result<u16, AnswerError> {
     number
         .and_then(|number| u16::try_from(number).ok())
         .filter(|status| (200..=599).contains(status))
-        .ok_or_else(|| invalid(format!("status_code {value} is not a number from 200 to 599")))
+        .ok_or_else(|| {
+            invalid(format!(
+                "status_code {value} is not a number from 200 to 599"
+            ))
+        })
 }
 
 impl Exception {
@@ -206,7 +210,11 @@ pub fn changed_request(
     wanted: &Map<String, Value>,
 ) -> Result<ApiRequest, AnswerError> {
     let shown = request.to_json();
-    let changed = |name: &str| wanted.get(name).filter(|value| shown.get(name) != Some(*value));
+    let changed = |name: &str| {
+        wanted
+            .get(name)
+            .filter(|value| shown.get(name) != Some(*value))
+    };
     let mut request = request.clone();
     if let Some(method) = changed("method") {
         request.method = method
@@ -273,7 +281,11 @@ pub fn changed_response(
     wanted: &Map<String, Value>,
 ) -> Result<ApiResponse, AnswerError> {
     let shown = response.to_json();
-    let changed = |name: &str| wanted.get(name).filter(|value| shown.get(name) != Some(*value));
+    let changed = |name: &str| {
+        wanted
+            .get(name)
+            .filter(|value| shown.get(name) != Some(*value))
+    };
     let mut response = response.clone();
     if let Some(status) = changed("status_code").filter(|status| !status.is_null()) {
         response.status = status_code(status)?;
@@ -281,7 +293,10 @@ pub fn changed_response(
     if let Some(headers) = changed("headers") {
         let object = members("response.headers", headers)?;
         let headers = header_lines("response.headers", headers)?;
-        let named: Vec<String> = object.keys().map(|name| name.to_ascii_lowercase()).collect();
+        let named: Vec<String> = object
+            .keys()
+            .map(|name| name.to_ascii_lowercase())
+            .collect();
         response.headers.retain(|(name, _)| !named.contains(name));
         response.headers.extend(headers);
     }
@@ -366,11 +381,13 @@ fn header_lines(what: &str, value: &Value) -> Result<Vec<(String, String)>, Answ
             continue;
         }
         let is_token = (1..=256).contains(&name.len())
-            && name.bytes().all(|byte| {
-                byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-            });
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
         if !is_token {
-            return Err(invalid(format!("{what}: {name:?} is not the name of a header")));
+            return Err(invalid(format!(
+                "{what}: {name:?} is not the name of a header"
+            )));
         }
         check_value(&format!("{what}.{name}"), &value)?;
         checked.push((name, value));
@@ -380,9 +397,7 @@ fn header_lines(what: &str, value: &Value) -> Result<Vec<(String, String)>, Answ
 
 fn check_value(what: &str, value: &str) -> Result<(), AnswerError> {
     // A line break would begin another header, or the body.
-    let is_field_value = value
-        .chars()
-        .all(|char| char == '\t' || !char.is_control());
+    let is_field_value = value.chars().all(|char| char == '\t' || !char.is_control());
     if is_field_value && value.len() <= 8 * 1024 {
         Ok(())
     } else {

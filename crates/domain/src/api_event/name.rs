@@ -92,7 +92,9 @@ pub enum EventNameError {
     Verb(String),
     #[error("{0:?} is not a service: lower-case letters, digits, '-' and '_', or '*' for each")]
     Service(String),
-    #[error("{0:?} is not among the segments of a name: '{{name}}', '*', '**' or text without braces")]
+    #[error(
+        "{0:?} is not among the segments of a name: '{{name}}', '*', '**' or text without braces"
+    )]
     Segment(String),
     #[error(transparent)]
     Pattern(#[from] PatternError),
@@ -189,7 +191,11 @@ impl EventName {
         }
         match &self.resource {
             Resource::All => Some(Captures::default()),
-            Resource::Root => call.path.trim_matches('/').is_empty().then(Captures::default),
+            Resource::Root => call
+                .path
+                .trim_matches('/')
+                .is_empty()
+                .then(Captures::default),
             Resource::Matching(pattern) if call.path.trim_matches('/').is_empty() => {
                 pattern.matches("")
             }
@@ -233,7 +239,9 @@ impl EventName {
     pub fn specific(&self, captures: &Captures) -> String {
         let mut parts = Vec::new();
         for part in self.without_phase().split('.') {
-            let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+            let name = part
+                .strip_prefix('{')
+                .and_then(|part| part.strip_suffix('}'));
             let value = name
                 .filter(|name| !KEPT_PLACEHOLDERS.contains(name))
                 .and_then(|name| captures.get(name));
@@ -306,7 +314,9 @@ impl FromStr for EventName {
         let (rest, last) = rest.rsplit_once('.').ok_or(EventNameError::TooShort)?;
         let (service, resource) = rest
             .split_once('.')
-            .map_or((rest, None), |(service, resource)| (service, Some(resource)));
+            .map_or((rest, None), |(service, resource)| {
+                (service, Some(resource))
+            });
         let verb = match last {
             "*" | "**" => None,
             last => Some(Verb::parse(last).ok_or_else(|| EventNameError::Verb(last.to_owned()))?),

@@ -68,7 +68,9 @@ pub fn operations(document: &str) -> Result<Vec<String>, DocumentError> {
             reason,
         };
         if members.iter().any(|member| member == "$ref") {
-            return Err(fault("it stands elsewhere ($ref), and references are not followed"));
+            return Err(fault(
+                "it stands elsewhere ($ref), and references are not followed",
+            ));
         }
         let resource = resource(path).map_err(fault)?;
         for verb in members.iter().filter_map(|member| Verb::parse(member)) {
@@ -120,10 +122,7 @@ fn resource(path: &str) -> Result<String, &'static str> {
     Ok(segments.join("."))
 }
 
-fn segment_of_template(
-    segment: &str,
-    names: &mut HashSet<String>,
-) -> Result<String, &'static str> {
+fn segment_of_template(segment: &str, names: &mut HashSet<String>) -> Result<String, &'static str> {
     if segment.is_empty() {
         return Err("a segment is empty");
     }
@@ -168,7 +167,13 @@ fn placeholder(written: &str, names: &mut HashSet<String>) -> String {
     let mut name: String = written
         .chars()
         .take(64)
-        .map(|char| if char.is_ascii_alphanumeric() { char } else { '_' })
+        .map(|char| {
+            if char.is_ascii_alphanumeric() {
+                char
+            } else {
+                '_'
+            }
+        })
         .collect();
     if !name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
         name.insert(0, '_');
@@ -334,10 +339,7 @@ fn outline_of_yaml(document: &str) -> Result<Outline, DocumentError> {
                 walk.begin(true)?;
             }
             Event::SequenceEnd | Event::MappingEnd => walk.end(),
-            Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentEnd => {}
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
         }
     }
     Ok(walk.outline)
@@ -435,7 +437,10 @@ impl Walk {
     fn end(&mut self) {
         self.open.pop();
         match self.open.last_mut() {
-            Some(Open::Mapping { key: None, awaits_key }) if *awaits_key => *awaits_key = false,
+            Some(Open::Mapping {
+                key: None,
+                awaits_key,
+            }) if *awaits_key => *awaits_key = false,
             Some(_) | None => self.done(),
         }
     }

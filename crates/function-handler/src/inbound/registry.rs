@@ -181,7 +181,9 @@ impl RegistryWatch {
             | Change::FunctionDeleted { .. }
             | Change::Trigger(_)
             | Change::TriggerDeleted { .. }
-            | Change::TokenKeys(_) => change,
+            | Change::TokenKeys(_)
+            | Change::Gateway(_)
+            | Change::GatewayDeleted { .. } => change,
         });
         let items = items.map(|change| Item::Change(Box::new(change))).collect();
         self.outgoing = Outgoing {
@@ -227,6 +229,12 @@ impl RegistryWatch {
                     .triggers()
                     .map(|trigger| Item::Trigger(Arc::clone(trigger))),
             );
+            let services = registry.gateways();
+            items.extend(
+                services.map(|service| {
+                    Item::Change(Box::new(Change::Gateway(service.as_ref().clone())))
+                }),
+            );
         }
         let revision = registry.revision;
         drop(registry);
@@ -244,7 +252,9 @@ impl RegistryWatch {
             Change::Function(_)
             | Change::FunctionDeleted { .. }
             | Change::Trigger(_)
-            | Change::TriggerDeleted { .. } => self.wanted.functions,
+            | Change::TriggerDeleted { .. }
+            | Change::Gateway(_)
+            | Change::GatewayDeleted { .. } => self.wanted.functions,
             Change::TokenKeys(_) => self.wanted.functions && !self.wanted.without_secrets,
         }
     }
@@ -296,9 +306,16 @@ impl Item {
                 Change::Function(function) => bytes_of_function(function),
                 Change::Trigger(trigger) => bytes_of_trigger(trigger),
                 Change::Key(key) => 256 + key.note.len(),
+                Change::Gateway(service) => {
+                    let operations = service.description.operations().iter();
+                    512 + operations
+                        .map(|operation| operation.len() + 4)
+                        .sum::<usize>()
+                }
                 Change::Project(_)
                 | Change::FunctionDeleted { .. }
                 | Change::TriggerDeleted { .. }
+                | Change::GatewayDeleted { .. }
                 | Change::TokenKeys(_) => 256,
             },
         }

@@ -275,6 +275,10 @@ pub(crate) fn deletion(kind: &str, project: &str, name: &str) -> Result<Change, 
             project,
             name: parse("deletion", name)?,
         }),
+        "gateway" => Ok(Change::GatewayDeleted {
+            project,
+            name: parse("deletion", name)?,
+        }),
         other => Err(Error::corrupt("deletion", format_args!("kind {other:?}"))),
     }
 }

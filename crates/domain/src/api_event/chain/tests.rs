@@ -66,9 +66,8 @@ fn said(response: &ApiResponse) -> Value {
 #[test]
 fn s5_22_the_generic_script_runs_before_the_specific_one_in_every_phase() {
     for phase in Phase::ALL {
-        let of = |name: &str, event: &str| {
-            trigger(name, script(&format!("{event}.{}", phase.as_str())))
-        };
+        let of =
+            |name: &str, event: &str| trigger(name, script(&format!("{event}.{}", phase.as_str())));
         let triggers = [
             of("specific", "db._table.contact.get"),
             of("other", "db._table.orders.get"),
@@ -94,7 +93,10 @@ fn priority_goes_before_how_special_a_name_is_and_age_comes_last() {
         older,
         trigger("first", first),
     ];
-    assert_eq!(names(&triggers, Phase::PreProcess), ["first", "older", "newer"]);
+    assert_eq!(
+        names(&triggers, Phase::PreProcess),
+        ["first", "older", "newer"]
+    );
 }
 
 #[test]
@@ -128,7 +130,10 @@ fn s5_16_without_leave_changes_are_ignored() {
     let mut after = post(200);
     let wanted = answered(json!({"response": {"status_code": 500}}));
     assert_eq!(after.take(&bound, &wanted), Next::Goes);
-    assert_eq!(after.take(&bound, &answered(json!({"rows": 1}))), Next::Goes);
+    assert_eq!(
+        after.take(&bound, &answered(json!({"rows": 1}))),
+        Next::Goes
+    );
     assert_eq!(after, post(200));
 }
 
@@ -138,7 +143,10 @@ fn s5_17_a_response_made_before_the_call_takes_its_place() {
     let made = answered(json!({"response": {"content": {"cached": true}}}));
     assert_eq!(before.take(&script("db.*.pre_process"), &made), Next::Goes);
     let response = before.response.unwrap();
-    assert_eq!((response.status, said(&response)), (200, json!({"cached": true})));
+    assert_eq!(
+        (response.status, said(&response)),
+        (200, json!({"cached": true}))
+    );
 }
 
 #[test]
@@ -148,7 +156,9 @@ fn s5_18_an_exception_refuses_the_call_even_without_leave() {
         ..script("db.*.pre_process")
     };
     let mut before = pre();
-    let thrown = answered(json!({"exception": {"status_code": 400, "code": 7, "message": "Missing filter"}}));
+    let thrown = answered(
+        json!({"exception": {"status_code": 400, "code": 7, "message": "Missing filter"}}),
+    );
     assert_eq!(before.take(&bound, &thrown), Next::Stops);
     assert_eq!(
         said(&before.response.unwrap()),
@@ -160,7 +170,10 @@ fn s5_18_an_exception_refuses_the_call_even_without_leave() {
 fn s5_21_an_exception_afterwards_replaces_the_response() {
     let mut after = post(200);
     let thrown = answered(json!({"exception": {"message": "no"}}));
-    assert_eq!(after.take(&script("db.*.post_process"), &thrown), Next::Stops);
+    assert_eq!(
+        after.take(&script("db.*.post_process"), &thrown),
+        Next::Stops
+    );
     assert_eq!(after.response.status, 500);
     assert_eq!(said(&after.response)["error"]["message"], "no");
 }
@@ -169,7 +182,10 @@ fn s5_21_an_exception_afterwards_replaces_the_response() {
 fn s5_20_what_a_script_returns_afterwards_becomes_the_content() {
     let mut after = post(200);
     let returned = answered(json!({"rows": [1]}));
-    assert_eq!(after.take(&script("db.*.post_process"), &returned), Next::Goes);
+    assert_eq!(
+        after.take(&script("db.*.post_process"), &returned),
+        Next::Goes
+    );
     assert_eq!(said(&after.response), json!({"rows": [1]}));
 }
 
@@ -177,7 +193,10 @@ fn s5_20_what_a_script_returns_afterwards_becomes_the_content() {
 fn s5_23_stop_propagation_ends_the_chain_and_keeps_what_was_changed() {
     let mut before = pre();
     let stopped = answered(json!({"request": {"method": "PUT"}, "stop_propagation": true}));
-    assert_eq!(before.take(&script("db.*.pre_process"), &stopped), Next::Stops);
+    assert_eq!(
+        before.take(&script("db.*.pre_process"), &stopped),
+        Next::Stops
+    );
     assert_eq!(before.request.method, "PUT");
     assert_eq!(before.response, None);
 }

@@ -45,9 +45,18 @@ fn response_with(wanted: Value) -> ApiResponse {
 #[test]
 fn an_empty_answer_asks_for_nothing() {
     for body in ["", " \n", "null", "{}", "\"\"", "[]"] {
-        assert_eq!(Answer::read(body.as_bytes()), Ok(Answer::default()), "{body}");
+        assert_eq!(
+            Answer::read(body.as_bytes()),
+            Ok(Answer::default()),
+            "{body}"
+        );
     }
-    assert!(Answer::read(b"OK").unwrap_err().to_string().contains("not JSON"));
+    assert!(
+        Answer::read(b"OK")
+            .unwrap_err()
+            .to_string()
+            .contains("not JSON")
+    );
 }
 
 #[test]
@@ -56,7 +65,11 @@ fn members_are_told_from_what_a_script_returned() {
     assert!(answer.stop_propagation && answer.returned.is_none());
     let answer = Answer::read(b"{\"rows\": []}").unwrap();
     assert_eq!(answer.returned, Some(json!({"rows": []})));
-    for wrong in ["{\"request\": 1}", "{\"stop_propagation\": \"yes\"}", "{\"exception\": 1}"] {
+    for wrong in [
+        "{\"request\": 1}",
+        "{\"stop_propagation\": \"yes\"}",
+        "{\"exception\": 1}",
+    ] {
         assert!(Answer::read(wrong.as_bytes()).is_err(), "{wrong}");
     }
 }
@@ -64,7 +77,8 @@ fn members_are_told_from_what_a_script_returned() {
 #[test]
 fn an_exception_has_the_status_code_and_message_that_it_says() {
     let read = |text: &str| Answer::read(text.as_bytes()).unwrap().exception;
-    let exception = read(r#"{"exception": {"status_code": 400, "code": 123456, "message": "Missing filter"}}"#);
+    let exception =
+        read(r#"{"exception": {"status_code": 400, "code": 123456, "message": "Missing filter"}}"#);
     let body = exception.unwrap().response();
     assert_eq!(body.status, 400);
     assert_eq!(
@@ -73,7 +87,10 @@ fn an_exception_has_the_status_code_and_message_that_it_says() {
     );
     let exception = read(r#"{"exception": {"message": "no"}}"#).unwrap();
     assert_eq!((exception.status_code, exception.code), (500, json!(500)));
-    assert_eq!(read(r#"{"exception": "no"}"#), Some(Exception::new(500, "no")));
+    assert_eq!(
+        read(r#"{"exception": "no"}"#),
+        Some(Exception::new(500, "no"))
+    );
     assert_eq!(read(r#"{"exception": null}"#), None);
     assert!(Answer::read(br#"{"exception": {"status_code": 99}}"#).is_err());
 }
@@ -122,13 +139,21 @@ fn s5_15_method_parameters_headers_and_payload_can_be_changed() {
 
 #[test]
 fn s5_15_content_can_be_changed_with_its_type() {
-    let changed = request_with(json!({"content": "a=1", "content_type": "application/x-www-form-urlencoded"}));
+    let changed = request_with(
+        json!({"content": "a=1", "content_type": "application/x-www-form-urlencoded"}),
+    );
     assert_eq!(changed.body.0, "a=1");
-    assert_eq!(changed.content_type(), Some("application/x-www-form-urlencoded"));
+    assert_eq!(
+        changed.content_type(),
+        Some("application/x-www-form-urlencoded")
+    );
     // The whole object comes back with one of the two changed.
     let mut whole = object(request().to_json());
     whole.insert("content".to_owned(), json!("{\"a\":3}"));
-    assert_eq!(request_with(Value::Object(whole.clone())).body.0, "{\"a\":3}");
+    assert_eq!(
+        request_with(Value::Object(whole.clone())).body.0,
+        "{\"a\":3}"
+    );
     whole.insert("payload".to_owned(), json!({"a": 4}));
     assert_eq!(request_with(Value::Object(whole)).body.0, "{\"a\":4}");
 }
@@ -144,23 +169,41 @@ fn what_cannot_be_sent_is_refused() {
         json!({"parameters": {"a": {"b": 1}}}),
         json!({"content": "%", "content_is_base64": true}),
     ] {
-        assert!(changed_request(&request(), &object(wrong.clone())).is_err(), "{wrong}");
+        assert!(
+            changed_request(&request(), &object(wrong.clone())).is_err(),
+            "{wrong}"
+        );
     }
-    for wrong in [json!({"status_code": 100}), json!({"status_code": "x"}), json!({"headers": 1})] {
-        assert!(changed_response(&response(), &object(wrong.clone())).is_err(), "{wrong}");
+    for wrong in [
+        json!({"status_code": 100}),
+        json!({"status_code": "x"}),
+        json!({"headers": 1}),
+    ] {
+        assert!(
+            changed_response(&response(), &object(wrong.clone())).is_err(),
+            "{wrong}"
+        );
     }
 }
 
 #[test]
 fn s5_17_a_response_that_is_made_has_status_200_unless_it_says_another() {
     let made = made_response(&json!({"content": {"ok": true}})).unwrap();
-    assert_eq!((made.status, made.body.0.as_ref()), (200, &b"{\"ok\":true}"[..]));
+    assert_eq!(
+        (made.status, made.body.0.as_ref()),
+        (200, &b"{\"ok\":true}"[..])
+    );
     assert_eq!(made.content_type(), Some("application/json"));
-    let made = made_response(&json!({"status_code": 422, "content": "no", "headers": {"X-A": "b"}})).unwrap();
+    let made =
+        made_response(&json!({"status_code": 422, "content": "no", "headers": {"X-A": "b"}}))
+            .unwrap();
     assert_eq!((made.status, made.body.0.as_ref()), (422, &b"no"[..]));
     assert_eq!(made.content_type(), Some("text/plain; charset=utf-8"));
     let raw = made_response(&json!({"rows": [1]})).unwrap();
-    assert_eq!((raw.status, raw.body.0.as_ref()), (200, &b"{\"rows\":[1]}"[..]));
+    assert_eq!(
+        (raw.status, raw.body.0.as_ref()),
+        (200, &b"{\"rows\":[1]}"[..])
+    );
 }
 
 #[test]

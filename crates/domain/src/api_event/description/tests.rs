@@ -47,7 +47,10 @@ fn s5_06_exactly_what_the_document_lists_is_offered() {
     written_out.sort();
     expected.sort();
     assert_eq!(written_out, expected);
-    assert_eq!(offered.len() - written_out.len(), COMMON_RESOURCES.len() * 7);
+    assert_eq!(
+        offered.len() - written_out.len(),
+        COMMON_RESOURCES.len() * 7
+    );
 
     let db = built_in("db", DescriptionKind::Db);
     assert_eq!(fired(&db, Verb::Delete, "db", "_schema"), None);
@@ -59,7 +62,12 @@ fn s5_06_exactly_what_the_document_lists_is_offered() {
 fn s5_01_a_call_fires_its_generic_and_its_specific_event() {
     let db = built_in("db", DescriptionKind::Db);
     for (verb, path, generic, specific) in [
-        (Verb::Get, "_table/contact", "db._table.{table_name}.get", "db._table.contact.get"),
+        (
+            Verb::Get,
+            "_table/contact",
+            "db._table.{table_name}.get",
+            "db._table.contact.get",
+        ),
         (
             Verb::Patch,
             "_table/contact/7",
@@ -89,8 +97,14 @@ fn a_literal_operation_goes_before_a_placeholder() {
     let operations = operations.map(ToOwned::to_owned).to_vec();
     let described = Description::new("cars", DescriptionKind::OpenApi, operations).unwrap();
     let generic = |path| fired(&described, Verb::Get, "cars", path).map(|[generic, _]| generic);
-    assert_eq!(generic("makes/count").as_deref(), Some("cars.makes.count.get"));
-    assert_eq!(generic("makes/ford").as_deref(), Some("cars.makes.{make}.get"));
+    assert_eq!(
+        generic("makes/count").as_deref(),
+        Some("cars.makes.count.get")
+    );
+    assert_eq!(
+        generic("makes/ford").as_deref(),
+        Some("cars.makes.{make}.get")
+    );
     assert_eq!(generic("makes/ford/x").as_deref(), Some("cars.makes.**"));
 }
 
@@ -98,7 +112,10 @@ fn a_literal_operation_goes_before_a_placeholder() {
 fn descriptions_are_bounded_and_made_of_operations() {
     let many = vec!["get".to_owned(); OPERATIONS_MAX + 1];
     let many = Description::new("a", DescriptionKind::OpenApi, many);
-    assert_eq!(many.unwrap_err(), DescriptionError::TooMany(OPERATIONS_MAX + 1));
+    assert_eq!(
+        many.unwrap_err(),
+        DescriptionError::TooMany(OPERATIONS_MAX + 1)
+    );
     let wrong = Description::new("a", DescriptionKind::OpenApi, vec!["x.y".to_owned()]);
     assert!(wrong.unwrap_err().to_string().contains("\"x.y\""));
 }

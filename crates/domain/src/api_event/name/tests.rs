@@ -78,7 +78,11 @@ fn s5_03_the_root_is_not_what_lies_below_it() {
 #[test]
 fn s5_04_an_id_is_captured() {
     assert_eq!(
-        captured("system.service.{id}.delete", Verb::Delete, "system/service/7"),
+        captured(
+            "system.service.{id}.delete",
+            Verb::Delete,
+            "system/service/7"
+        ),
         pairs(&[("id", "7")])
     );
     assert_eq!(
@@ -113,7 +117,11 @@ fn s5_07_folders_and_files_are_told_apart_by_the_end_of_their_path() {
             let captures = captured(name, Verb::Get, path)?;
             captures.into_iter().next().map(|(_, value)| value)
         };
-        assert_eq!(found("files.{folder_path}.get").as_deref(), folder, "{path}");
+        assert_eq!(
+            found("files.{folder_path}.get").as_deref(),
+            folder,
+            "{path}"
+        );
         assert_eq!(found("files.{file_path}.get").as_deref(), file, "{path}");
     }
 }
@@ -125,11 +133,19 @@ fn s5_08_verbs_are_in_lower_case_and_slashes_are_dots() {
     assert_eq!(Verb::of_method("GET"), Some(Verb::Get));
     assert_eq!(Verb::of_method("HEAD"), None);
     assert_eq!(
-        captured("myservice.makes.count.get", Verb::Get, "myservice/makes/count"),
+        captured(
+            "myservice.makes.count.get",
+            Verb::Get,
+            "myservice/makes/count"
+        ),
         pairs(&[])
     );
     assert_eq!(
-        captured("myservice.makes.count.get", Verb::Post, "myservice/makes/count"),
+        captured(
+            "myservice.makes.count.get",
+            Verb::Post,
+            "myservice/makes/count"
+        ),
         None
     );
 }
@@ -179,7 +195,10 @@ fn phases_stand_at_the_end() {
     assert_eq!(name.phase(), Some(Phase::PreProcess));
     assert_eq!(name.without_phase(), "db._table.get");
     let bare: EventName = "db._table.get".parse().unwrap();
-    assert_eq!((bare.phase(), bare.without_phase()), (None, "db._table.get"));
+    assert_eq!(
+        (bare.phase(), bare.without_phase()),
+        (None, "db._table.get")
+    );
 }
 
 #[test]
@@ -223,7 +242,11 @@ fn names_are_ranked_from_generic_to_special() {
 fn the_resource_is_what_the_placeholders_stand_for() {
     for (name, path, resource) in [
         ("db._table.{table_name}.get", "db/_table/contact", "contact"),
-        ("db._table.{table_name}.{id}.get", "db/_table/contact/7", "contact/7"),
+        (
+            "db._table.{table_name}.{id}.get",
+            "db/_table/contact/7",
+            "contact/7",
+        ),
         ("files.{file_path}.get", "files/a/b%20c.txt", "a/b c.txt"),
         ("files.{folder_path}.get", "files/a/b/", "a/b/"),
         ("user.session.get", "user/session", "session"),

@@ -72,9 +72,18 @@ fn what_cannot_be_used_is_refused_with_its_place() {
         ("{\"swagger\": \"1.2\", \"paths\": {}}", "1.2"),
         ("{\"paths\": {}}", "neither openapi nor swagger"),
         ("{\"openapi\": \"3.0.0\", \"paths\": {}}", "no operation"),
-        ("{\"openapi\": \"3.0.0\", \"paths\": {\"/a\": {\"$ref\": \"other.json\"}}}", "$ref"),
-        ("{\"openapi\": \"3.0.0\", \"paths\": {\"/a//b\": {\"get\": {}}}}", "/a//b"),
-        ("{\"openapi\": \"3.0.0\", \"paths\": {\"/a{b\": {\"get\": {}}}}", "brace"),
+        (
+            "{\"openapi\": \"3.0.0\", \"paths\": {\"/a\": {\"$ref\": \"other.json\"}}}",
+            "$ref",
+        ),
+        (
+            "{\"openapi\": \"3.0.0\", \"paths\": {\"/a//b\": {\"get\": {}}}}",
+            "/a//b",
+        ),
+        (
+            "{\"openapi\": \"3.0.0\", \"paths\": {\"/a{b\": {\"get\": {}}}}",
+            "brace",
+        ),
         ("{\"openapi\": ", "cannot be read"),
         ("openapi: [3", "cannot be read"),
         ("openapi: 3.0.0\npaths: *here", "cannot be read"),

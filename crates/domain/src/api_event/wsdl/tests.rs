@@ -31,8 +31,14 @@ fn what_cannot_be_used_is_refused() {
         ("", "no WSDL"),
         ("<a/>", "no WSDL"),
         ("<definitions></definitions>", "no operation"),
-        ("<definitions><portType><operation/></portType></definitions>", "no name"),
-        ("<definitions><portType><operation name=''/></portType></definitions>", "not the name"),
+        (
+            "<definitions><portType><operation/></portType></definitions>",
+            "no name",
+        ),
+        (
+            "<definitions><portType><operation name=''/></portType></definitions>",
+            "not the name",
+        ),
         ("<definitions><portType>", "too early"),
         ("<definitions></portType>", "cannot be read"),
         (
@@ -49,7 +55,9 @@ fn what_cannot_be_used_is_refused() {
 
 #[test]
 fn many_attributes_take_no_more_than_their_number() {
-    let attributes: String = (0..200_000).map(|number| format!(" a{number}=''")).collect();
+    let attributes: String = (0..200_000)
+        .map(|number| format!(" a{number}=''"))
+        .collect();
     let document = format!(
         "<definitions><portType><operation{attributes} name='m'/></portType></definitions>"
     );

@@ -1,5 +1,8 @@
 //! A service of somebody's that is called through the API gateway, and who may call it.
 
+pub mod path;
+pub mod script_token;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

@@ -205,6 +205,11 @@ impl Registry {
         self.projects.values()
     }
 
+    /// The key whose text this is, also when it was revoked.
+    pub fn key(&self, key: &str) -> Option<&ApiKey> {
+        self.keys.get(&KeyHash::of(key))
+    }
+
     pub fn keys(&self) -> impl Iterator<Item = &ApiKey> {
         self.keys.values()
     }

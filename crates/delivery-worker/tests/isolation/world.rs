@@ -279,6 +279,7 @@ fn start_worker(
         registry: registry.clone(),
         health,
         keys_required: false,
+        internal_token: None,
         allow_loopback: true,
         worker: name.to_owned(),
     };

@@ -151,6 +151,59 @@ pub fn event_object(
     event
 }
 
+/// Headers whose names hold one of these let whoever reads them act as somebody else.
+const SECRET_WORDS: [&str; 8] = [
+    "auth",
+    "cookie",
+    "credential",
+    "key",
+    "password",
+    "secret",
+    "session",
+    "token",
+];
+
+/// Stands where a secret was.
+const MASKED: &str = "***";
+
+/// The event object as it may be kept and shown: without credentials in headers and parameters, and
+/// without contents of more than so many bytes; where one is left out, `content_left_out` says how
+/// long it was.
+pub fn kept(event: &Map<String, Value>, content_bytes_max: usize) -> Map<String, Value> {
+    let mut event = event.clone();
+    for side in ["request", "response"] {
+        let Some(Value::Object(side)) = event.get_mut(side) else {
+            continue;
+        };
+        for group in ["headers", "parameters"] {
+            if let Some(Value::Object(fields)) = side.get_mut(group) {
+                mask(fields);
+            }
+        }
+        let content = side
+            .get("content")
+            .map_or(0, |content| content.to_string().len());
+        if content > content_bytes_max {
+            side.insert("content".to_owned(), Value::Null);
+            if side.contains_key("payload") {
+                side.insert("payload".to_owned(), Value::Null);
+            }
+            side.insert("content_left_out".to_owned(), content.into());
+        }
+    }
+    event.remove("platform");
+    event
+}
+
+fn mask(fields: &mut Map<String, Value>) {
+    for (name, value) in fields.iter_mut() {
+        let name = name.to_ascii_lowercase();
+        if SECRET_WORDS.iter().any(|word| name.contains(word)) {
+            *value = Value::String(MASKED.to_owned());
+        }
+    }
+}
+
 /// Pairs as an object; what occurs several times is a list.
 fn grouped(pairs: &[(String, String)]) -> Value {
     let mut object = Map::new();
@@ -200,4 +253,81 @@ pub(super) fn ungrouped(
         }
     }
     Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> Map<String, Value> {
+        let request = ApiRequest {
+            method: "POST".to_owned(),
+            headers: [
+                ("authorization", "Bearer secret"),
+                ("x-api-key", "secret"),
+                ("content-type", "application/json"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+            parameters: vec![("session_token".to_owned(), "secret".to_owned())],
+            body: Bytes::from_static(b"{\"a\":1}").into(),
+            ..ApiRequest::default()
+        };
+        let mut event = event_object(&request, None, "contact");
+        event.insert("platform".to_owned(), json!({"api": {"token": "secret"}}));
+        event
+    }
+
+    #[test]
+    fn what_is_kept_holds_no_credentials() {
+        let kept = Value::Object(kept(&event(), 1_000));
+        assert!(!kept.to_string().contains("secret"), "{kept}");
+        assert_eq!(kept["request"]["payload"], json!({"a": 1}));
+        assert_eq!(
+            kept["request"]["headers"]["content-type"],
+            "application/json"
+        );
+        assert_eq!(kept["resource"], "contact");
+    }
+
+    #[test]
+    fn what_is_too_long_is_left_out_and_said_to_be() {
+        let kept = Value::Object(kept(&event(), 4));
+        assert_eq!(kept["request"]["content"], Value::Null);
+        assert_eq!(kept["request"]["payload"], Value::Null);
+        assert_eq!(kept["request"]["content_left_out"], 11);
+    }
+
+    #[test]
+    fn an_event_has_the_shape_that_dreamfactory_documents() {
+        let request = event()["request"].clone();
+        let members: Vec<&String> = request.as_object().unwrap().keys().collect();
+        let mut documented = [
+            "api_version",
+            "method",
+            "parameters",
+            "headers",
+            "payload",
+            "content",
+            "content_type",
+            "uri",
+            "service",
+            "resource",
+        ];
+        documented.sort_unstable();
+        assert_eq!(members, documented);
+        let response = ApiResponse {
+            status: 200,
+            headers: vec![
+                ("set-cookie".to_owned(), "a".to_owned()),
+                ("set-cookie".to_owned(), "b".to_owned()),
+            ],
+            body: Body::default(),
+        };
+        assert_eq!(
+            response.to_json(),
+            json!({"status_code": 200, "content_type": null, "content": "", "format": null,
+                   "headers": {"set-cookie": ["a", "b"]}})
+        );
+    }
 }

@@ -14,6 +14,7 @@ mod session;
 mod time;
 
 pub mod access;
+pub mod api;
 pub mod credentials;
 pub mod explain;
 pub mod fault;
@@ -55,5 +56,6 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, logs, projects, redrive, registry, sessions, types, waiting, wire
+    delivery, events, functions, gateway, intercept, logs, projects, redrive, registry, sessions,
+    types, waiting, wire
 );

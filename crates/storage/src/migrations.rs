@@ -52,6 +52,11 @@ const POSTGRES: &Listed = &[
         "sessions and types",
         include_str!("../migrations/postgres/0009_sessions_and_types.sql"),
     ),
+    (
+        12,
+        "gateway",
+        include_str!("../migrations/postgres/0012_gateway.sql"),
+    ),
 ];
 
 const SQLITE_TRIPLINE: &Listed = &[
@@ -84,6 +89,11 @@ const SQLITE_TRIPLINE: &Listed = &[
         6,
         "sessions and types",
         include_str!("../migrations/sqlite/tripline/0006_sessions_and_types.sql"),
+    ),
+    (
+        9,
+        "gateway",
+        include_str!("../migrations/sqlite/tripline/0009_gateway.sql"),
     ),
 ];
 

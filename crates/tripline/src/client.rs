@@ -5,6 +5,8 @@ use protocol::delivery::v1::delivery_service_client::DeliveryServiceClient;
 use protocol::events::v1::event_service_client::EventServiceClient;
 use protocol::functions::v1::function_service_client::FunctionServiceClient;
 use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
+use protocol::gateway::v1::gateway_service_client::GatewayServiceClient;
+use protocol::gateway::v1::script_service_client::ScriptServiceClient;
 use protocol::logs::v1::log_service_client::LogServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
@@ -101,6 +103,18 @@ impl Connection {
 
     pub(crate) fn triggers(&self) -> Result<TriggerServiceClient<Authorised>, Failure> {
         Ok(TriggerServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn gateway(&self) -> Result<GatewayServiceClient<Authorised>, Failure> {
+        Ok(GatewayServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn scripts(&self) -> Result<ScriptServiceClient<Authorised>, Failure> {
+        Ok(ScriptServiceClient::new(
             self.connect(self.functions_server.as_ref())?,
         ))
     }

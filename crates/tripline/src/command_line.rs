@@ -6,6 +6,7 @@
 
 mod deliveries;
 mod function_flags;
+mod gateway;
 mod redrive_flags;
 mod rotation;
 mod sessions;
@@ -19,6 +20,7 @@ use url::Url;
 
 pub(crate) use self::deliveries::Deliveries;
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
+pub(crate) use self::gateway::{Gateway, Scripts, Services};
 pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay};
 pub(crate) use self::rotation::Rotation;
 pub(crate) use self::sessions::Sessions;
@@ -139,6 +141,14 @@ pub(crate) enum ClientCommand {
     #[command(subcommand)]
     Triggers(Box<Triggers>),
 
+    /// Put services behind the API gateway, and see which events their calls fire
+    #[command(subcommand)]
+    Gateway(Gateway),
+
+    /// Have functions see calls of the API: before they are served, after, or when they are answered
+    #[command(subcommand)]
+    Scripts(Box<Scripts>),
+
     /// See single deliveries that wait and why; put one off, cancel it, have it tried at once or
     /// again
     #[command(subcommand)]
@@ -211,6 +221,7 @@ pub(crate) enum Role {
     FunctionHandler,
     DeliveryWorker,
     LogService,
+    ApiGateway,
     All,
 }
 

@@ -14,6 +14,7 @@ use sqlx::{PgConnection, PgPool, Postgres as Engine, Transaction};
 use super::wake::Wake;
 use super::{Postgres, ping};
 use crate::columns::{micros, signed, unsigned};
+use crate::registry_store::gateways::{self, implement_gateway_store};
 use crate::registry_store::implement::implement_registry_store;
 use crate::registry_store::sessions::{self, implement_session_store};
 use crate::registry_store::token_keys::{self, implement_token_key_store};
@@ -78,3 +79,4 @@ impl Registry {
 implement_registry_store!(Registry, PgConnection);
 implement_token_key_store!(Registry, PgConnection);
 implement_session_store!(Registry, PgConnection);
+implement_gateway_store!(Registry, PgConnection);

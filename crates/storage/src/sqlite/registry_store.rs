@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::{File, wait_for};
 use crate::columns::{micros, signed, unsigned};
+use crate::registry_store::gateways::{self, implement_gateway_store};
 use crate::registry_store::implement::implement_registry_store;
 use crate::registry_store::sessions::{self, implement_session_store};
 use crate::registry_store::token_keys::{self, implement_token_key_store};
@@ -73,3 +74,4 @@ impl Registry {
 implement_registry_store!(Registry, SqliteConnection);
 implement_token_key_store!(Registry, SqliteConnection);
 implement_session_store!(Registry, SqliteConnection);
+implement_gateway_store!(Registry, SqliteConnection);

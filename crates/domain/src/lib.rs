@@ -20,6 +20,7 @@ pub mod trigger;
 
 pub mod format;
 pub mod function;
+pub mod invocation;
 pub mod signature;
 pub mod template;
 pub mod token;
@@ -37,6 +38,8 @@ pub mod redrive;
 
 pub mod access;
 pub mod address;
+pub mod json_text;
 pub mod registry;
+pub mod schema;
 
 pub use jiff::Timestamp;

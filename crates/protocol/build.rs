@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "registry",
         "waiting",
         "delivery",
+        "invocation",
         "logs",
         "redrive",
         "wire",

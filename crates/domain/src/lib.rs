@@ -15,6 +15,7 @@ pub mod event;
 pub mod event_type;
 pub mod filter;
 pub mod matching;
+pub mod messages;
 pub mod pattern;
 pub mod trigger;
 
@@ -30,6 +31,7 @@ pub mod disable;
 pub mod lineage;
 pub mod pace;
 pub mod record;
+pub mod reply;
 pub mod retry;
 pub mod shard;
 

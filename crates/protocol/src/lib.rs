@@ -20,6 +20,7 @@ pub mod function;
 pub mod introspection;
 pub mod problem;
 pub mod registry_feed;
+pub mod reply;
 pub mod settings;
 pub mod token_keys;
 
@@ -54,5 +55,5 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, logs, projects, redrive, registry, waiting, wire
+    delivery, events, functions, invocation, logs, projects, redrive, registry, waiting, wire
 );

@@ -122,6 +122,7 @@ pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fau
         causation_id: check.text(Field::CausationId, draft.causation_id)?,
         depth: check.depth(draft.depth)?,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: check.deliver_at(draft.deliver_at, draft.delay, at.now)?,
         traceparent: Some(traceparent),
         extensions: check.extensions(draft.extensions)?,

@@ -20,6 +20,7 @@ use crate::emit::{Door, DoorLimits};
 use crate::inbound::{grpc, http};
 use crate::metrics;
 use crate::outbound::events::Events;
+use crate::wait_for_reply::Waiters;
 
 /// Full names of the gRPC services.
 pub const SERVED: &[&str] = &["tripline.events.v1.EventService"];
@@ -77,6 +78,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         limits,
         deduplicator,
         events,
+        Waiters::start(&parts.broker, tasks),
     );
     Ok(Service {
         emitting: grpc::Emitting::new(door.clone(), tasks),

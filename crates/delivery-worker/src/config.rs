@@ -3,8 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use domain::address::EgressPolicy;
 use serde::{Deserialize, Serialize};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use url::Url;
 
 /// `[delivery_worker]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +26,9 @@ pub struct Config {
     pub connect_timeout: settings::Duration,
     /// Whether a delivery that failed for good is told as `system.delivery.dead` and `dlq_<trigger>`.
     pub dead_letters: bool,
+    /// Where trigger-emitter is served: messages of triggers that come in beside direct calls are
+    /// handed on to it.
+    pub door: Url,
     pub egress: EgressConfig,
 }
 
@@ -62,12 +68,38 @@ impl Default for Config {
             messages_in_hand_max: 256,
             connect_timeout: Duration::from_secs(3).into(),
             dead_letters: true,
+            door: local_door(),
             egress: EgressConfig::default(),
         }
     }
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "the text is a constant, and a test reads it"
+)]
+fn local_door() -> Url {
+    Url::parse("http://127.0.0.1:8701").expect("a constant URL")
+}
+
 impl Config {
+    /// A connection to the door, which is opened when it is first needed.
+    ///
+    /// # Errors
+    /// When its URL is not one that can be called.
+    pub fn door_channel(&self) -> anyhow::Result<Channel> {
+        let mut endpoint = Endpoint::from_shared(self.door.to_string())
+            .context("read delivery_worker.door")?
+            .connect_timeout(self.connect_timeout.get());
+        if self.door.scheme() == "https" {
+            let tls = ClientTlsConfig::new().with_native_roots();
+            endpoint = endpoint
+                .tls_config(tls)
+                .context("set up TLS for delivery_worker.door")?;
+        }
+        Ok(endpoint.connect_lazy())
+    }
+
     /// Lists what is out of range.
     pub fn check(&self, faults: &mut settings::Faults) {
         if self.in_flight_max == 0 {
@@ -79,5 +111,15 @@ impl Config {
         if let Err(fault) = self.egress.policy(false) {
             faults.add(fault);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_defaults_can_be_used() {
+        assert!(Config::default().door_channel().is_ok());
     }
 }

@@ -2,3 +2,6 @@
 
 pub mod grpc;
 pub mod shards;
+pub mod invocation;
+
+pub(crate) mod http;

@@ -25,6 +25,7 @@ pub mod lanes;
 pub mod call_now;
 pub mod compose;
 pub mod deliver;
+pub mod invoke;
 pub mod settle;
 
 pub mod dead_letter;
@@ -36,4 +37,5 @@ pub mod outbound;
 mod metrics;
 
 pub use config::Config;
+pub use outbound::door::Door;
 pub use service::{Parts, SERVED, Service, Settings, build, start};

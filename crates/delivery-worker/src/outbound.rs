@@ -1,5 +1,6 @@
 //! What the worker calls: the endpoints of functions.
 
+pub mod door;
 pub mod endpoint_client;
 pub mod resolver;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use broker::Broker;
+use delivery_worker::Door;
 use coordination::{EndpointMemory, IdempotencyKeys, Membership};
 use lifecycle::{Health, Tasks};
 use process::server::{Surface, instance_name};
@@ -105,7 +106,8 @@ pub(crate) fn build(
             worker: instance_name(),
         },
         tasks,
-    )?;
+    )?
+    .with_door(Door::new(emitter.events()));
     let routes = worker.grpc(logs.grpc(handler.grpc(emitter.grpc(Routes::default()))));
     let served = [
         trigger_emitter::SERVED,

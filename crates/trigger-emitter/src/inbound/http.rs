@@ -31,6 +31,7 @@ use protocol::access::authorise_named;
 use protocol::fault::{Fault, FaultKind};
 use protocol::problem;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use telemetry::trace::HEADER;
 use tracing::Instrument as _;
 
@@ -110,13 +111,26 @@ impl Options {
 async fn emit(
     State(http): State<Arc<Http>>,
     Path(project): Path<String>,
-    Query(options): Query<Options>,
     request: Request,
 ) -> Response {
+    let options = query(&request);
     finish(request, async |headers, body| {
-        http.emit(&project, &options, headers, body).await
+        http.emit(&project, &options?, headers, body).await
     })
     .await
+}
+
+/// What stands behind the `?`.
+///
+/// # Errors
+/// When something there cannot be what it is.
+fn query<T: DeserializeOwned>(request: &Request) -> Result<T, Fault> {
+    let read = Query::try_from_uri(request.uri());
+    read.map(|Query(options)| options).map_err(|error| {
+        let given = request.uri().query().unwrap_or_default();
+        let allowed = "names and values as the documents say, such as sync=true&wait=10s";
+        Fault::invalid("query", given, error.body_text(), allowed)
+    })
 }
 
 /// Answers a request; what remains of a refused one is read away.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use domain::access::Scope;
 use http::header::HeaderMap;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::answer::{self, Answer, TakenAnswer};
 use super::body::Incoming;
-use super::{Http, Refusal, finish};
+use super::{Http, Refusal, finish, query};
 use crate::draft::Dialect;
 
 pub(super) const MESSAGES: &str = "/v1/projects/{project}/messages";
@@ -24,11 +24,11 @@ pub(super) struct Options {
 pub(super) async fn take(
     State(http): State<Arc<Http>>,
     Path(project): Path<String>,
-    Query(options): Query<Options>,
     request: Request,
 ) -> Response {
+    let options = query(&request);
     finish(request, async |headers, body| {
-        http.take(&project, &options, headers, body).await
+        http.take(&project, &options?, headers, body).await
     })
     .await
 }

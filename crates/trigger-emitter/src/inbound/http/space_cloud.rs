@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use domain::Timestamp;
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use super::attributes::moment;
 use super::body::Incoming;
 use super::json::{Members, cut_out, each, object, string};
-use super::{Http, Refusal, answer, finish};
+use super::{Http, Refusal, answer, finish, query};
 use crate::draft::{Dialect, Draft};
 use crate::emit::Came;
 
@@ -59,11 +59,11 @@ struct SynchronousDone {
 pub(super) async fn queue(
     State(http): State<Arc<Http>>,
     Path(project): Path<String>,
-    Query(options): Query<Options>,
     request: Request,
 ) -> Response {
+    let options = query(&request);
     finish(request, async |headers, body| {
-        http.queue(&project, &options, headers, body).await
+        http.queue(&project, &options?, headers, body).await
     })
     .await
 }
@@ -71,11 +71,11 @@ pub(super) async fn queue(
 pub(super) async fn admin_queue(
     State(http): State<Arc<Http>>,
     Path(project): Path<String>,
-    Query(options): Query<Options>,
     request: Request,
 ) -> Response {
+    let options = query(&request);
     finish(request, async |headers, body| {
-        http.admin_queue(&project, &options, headers, body).await
+        http.admin_queue(&project, &options?, headers, body).await
     })
     .await
 }

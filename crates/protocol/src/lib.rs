@@ -22,6 +22,7 @@ pub mod function;
 pub mod introspection;
 pub mod problem;
 pub mod registry_feed;
+pub mod reply;
 pub mod settings;
 pub mod token_keys;
 
@@ -56,6 +57,6 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, gateway, intercept, logs, projects, redrive, registry, sessions,
-    types, waiting, wire
+    delivery, events, functions, gateway, intercept, invocation, logs, projects, redrive, registry,
+    sessions, types, waiting, wire
 );

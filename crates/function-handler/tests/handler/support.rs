@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use broker::{Broker, Confirm, Consumer, Message, PublishError, Publisher, Queue, Topology};
+use broker::{
+    Broker, Confirm, Consumer, Message, PublishError, Publisher, Queue, Replier, ReplyInbox,
+    Topology,
+};
 use coordination::EmbeddedCoordination;
 use domain::delivery::{Consignment, Target, Waiting};
 use domain::event::Event;
@@ -309,6 +312,14 @@ impl Broker for Refusing {
     fn topology(&self) -> &Topology {
         self.inner.topology()
     }
+
+    fn reply_inbox(&self) -> ReplyInbox {
+        self.inner.reply_inbox()
+    }
+
+    fn replier(&self) -> Replier {
+        self.inner.replier()
+    }
 }
 
 #[tonic::async_trait]
@@ -546,6 +557,7 @@ pub(crate) fn event(event_type: &str, subject: Option<&str>) -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: std::collections::BTreeMap::default(),

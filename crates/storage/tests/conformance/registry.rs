@@ -86,6 +86,10 @@ fn settings() -> FunctionSettings {
         token: Some(TokenAlgorithm::EdDsa),
         proxy: Some("http://proxy.example:3128".parse().unwrap()),
         authorities: Some("-----BEGIN CERTIFICATE-----".to_owned()),
+        endpoint: Some("onOrder".to_owned()),
+        parameters_schema: Some(r#"{"type":"object"}"#.to_owned()),
+        answer: domain::function::AnswerShape::Enveloped,
+        handlers: vec![domain::function::Handler::Main],
     }
 }
 

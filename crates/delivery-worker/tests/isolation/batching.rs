@@ -47,7 +47,7 @@ fn ids(request: &Received) -> Vec<String> {
 }
 
 /// The attempts that were recorded, as they come.
-async fn attempts(broker: &Arc<dyn Broker>, count: usize) -> Vec<Attempted> {
+pub(crate) async fn attempts(broker: &Arc<dyn Broker>, count: usize) -> Vec<Attempted> {
     let mut consumer = broker.consume(Queue::Records, 100);
     let mut attempts = Vec::new();
     while attempts.len() < count {

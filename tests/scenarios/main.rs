@@ -17,6 +17,7 @@ mod live_changes;
 mod loops;
 mod outages;
 mod quick_start;
+mod receivers;
 mod retries;
 mod secrets_and_egress;
 mod shaping;

@@ -96,7 +96,7 @@ impl ForeignServer {
         let stdout = child.stdout.take().expect("a pipe");
         let mut lines = BufReader::new(stdout).lines();
         let first = next_json(&mut child, &mut lines).await;
-        let port = first["port"].as_u64().expect("a port");
+        let port = first.get("port").and_then(Value::as_u64).expect("a port");
         Self { child, port, lines }
     }
 

@@ -2,6 +2,7 @@
 
 mod batch;
 mod extras;
+pub mod session;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use domain::format::{BatchFormat, Format, RenderError, RenderInput, Rendered, re
 use domain::function::Function;
 use domain::lineage::{ANCESTRY_HEADER, DEPTH_HEADER, Lineage};
 use domain::record::HeaderLines;
+use domain::session::SESSION_HEADER;
 use domain::signature;
 use domain::template::TemplateInput;
 use domain::token::TokenKeys;
@@ -36,6 +38,8 @@ pub struct Call<'a> {
     pub traceparent: Option<&'a str>,
     /// When the attempt begins; the signature is of this second.
     pub now: Timestamp,
+    /// By which the function acts for the event's actor; none without one.
+    pub session: Option<&'a str>,
     /// What signs the function's token, where it wants one.
     pub token_keys: Option<&'a TokenKeys>,
     /// This worker's name, as the token says it.
@@ -47,10 +51,18 @@ pub struct Call<'a> {
 /// # Errors
 /// The outcome of the attempt, when no request can ever be made of the event.
 pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
-    let function = call.function;
-    let uri = uri(function)?;
     let input = render_input(call);
     let rendered = rendered(call, &input)?;
+    compose_around(call, rendered)
+}
+
+/// Makes the request of one attempt around a body that is there already.
+///
+/// # Errors
+/// As [`compose`].
+pub fn compose_around(call: &Call<'_>, rendered: Rendered) -> Result<EndpointRequest, Outcome> {
+    let function = call.function;
+    let uri = uri(function)?;
     let id = call.target.delivery.to_string();
     let timestamp_s = call.now.as_second();
     let signature = signature::sign_for(function, &id, call.now, &rendered.body)
@@ -94,6 +106,7 @@ pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
             .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
         headers.push((HeaderName::from_static(name), value));
     }
+    push_session(&mut headers, call)?;
     let special = extras::add(call, &id, &rendered.body, &mut headers)?;
     let retry = &call.trigger.retry;
     Ok(EndpointRequest {
@@ -199,6 +212,22 @@ fn push_lineage(
         .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
     headers.push((HeaderName::from_static(DEPTH_HEADER), lineage.depth.into()));
     headers.push((HeaderName::from_static(ANCESTRY_HEADER), ancestry));
+    Ok(())
+}
+
+/// In a header where the body has no place for it.
+fn push_session(
+    headers: &mut Vec<(HeaderName, HeaderValue)>,
+    call: &Call<'_>,
+) -> Result<(), Outcome> {
+    let format = call.trigger.format.unwrap_or(call.function.format);
+    let Some(session) = call.session else {
+        return Ok(());
+    };
+    if !session::is_in_body(call.trigger, format) {
+        let name = HeaderName::from_static(SESSION_HEADER);
+        headers.push((name, extras::secret(session)?));
+    }
     Ok(())
 }
 

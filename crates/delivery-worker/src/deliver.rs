@@ -24,8 +24,10 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
 
 pub use self::batch::Batched;
+use crate::compose::session::mint;
 use crate::compose::{Call, batch_format, compose, shown_headers, unsent};
 use crate::metrics;
+use crate::outbound::MASKED;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointResponse};
 
 /// Makes attempts. Cheap to clone.
@@ -35,6 +37,8 @@ pub struct Deliverer {
     pub client: EndpointClient,
     /// This worker's name, kept with each attempt.
     pub worker: Arc<str>,
+    /// How long the session of a request is valid, from the request on.
+    pub session_lifetime: Duration,
 }
 
 /// What an attempt came to, ready to be made durable.
@@ -88,6 +92,10 @@ impl Deliverer {
         let started_at = Timestamp::now();
         let traceparent = trace::outgoing(event.traceparent.as_deref());
         let token_keys = self.token_keys_for(function);
+        let (session, refused) = match self.session_for(event, target, started_at) {
+            Ok(session) => (session, None),
+            Err(outcome) => (None, Some(outcome)),
+        };
         let call = Call {
             event,
             target,
@@ -95,10 +103,14 @@ impl Deliverer {
             trigger,
             traceparent: Some(&traceparent),
             now: started_at,
+            session: session.as_deref(),
             token_keys: token_keys.as_deref(),
             worker: &self.worker,
         };
-        let (response, headers, request_bytes) = self.send(&call).await;
+        let (response, headers, request_bytes) = match refused {
+            None => self.send(&call).await,
+            Some(outcome) => (unsent(outcome), HeaderLines::default(), 0),
+        };
         let ended_at = ended_at(&call, &response);
         let (outcome, remark) = judged(&call, &response);
         observe(&response, failure(&outcome).0);
@@ -187,13 +199,33 @@ impl Deliverer {
         self.registry.read().token_keys_of(function).cloned()
     }
 
+    /// The session by which the function acts for the event's actor in this attempt.
+    ///
+    /// # Errors
+    /// The outcome of the attempt, when one is owed and none can be made.
+    pub fn session_for(
+        &self,
+        event: &Event,
+        target: &Target,
+        now: Timestamp,
+    ) -> Result<Option<String>, Outcome> {
+        if event.actor.is_none() {
+            return Ok(None);
+        }
+        let keys = self.registry.read().token_keys(None).cloned();
+        mint(event, target, keys.as_ref(), now, self.session_lifetime)
+    }
+
     /// The answer, and what may be shown of the request: its headers and the size of its body.
     async fn send(&self, call: &Call<'_>) -> (EndpointResponse, HeaderLines, u64) {
         match compose(call) {
             Ok(request) => {
                 let headers = shown_headers(&request);
                 let bytes = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
-                (self.client.send(request).await, headers, bytes)
+                let mut response = self.client.send(request).await;
+                let secret = call.function.secret_at(call.now);
+                mask_echoes(&mut response, [Some(secret), call.session]);
+                (response, headers, bytes)
             }
             Err(outcome) => (unsent(outcome), HeaderLines::default(), 0),
         }
@@ -242,6 +274,24 @@ fn strictly(call: &Call<'_>, outcome: &Outcome, body: Body<'_>) -> Outcome {
     }
 }
 
+/// An endpoint that sends back what it was sent must not bring our secrets into the log.
+fn mask_echoes(response: &mut EndpointResponse, secrets: [Option<&str>; 2]) {
+    for secret in secrets.into_iter().flatten() {
+        if secret.is_empty() {
+            continue;
+        }
+        if let Ok(body) = std::str::from_utf8(&response.body)
+            && body.contains(secret)
+        {
+            response.body = body.replace(secret, MASKED).into();
+        }
+        if response.headers.as_str().contains(secret) {
+            let masked = response.headers.as_str().replace(secret, MASKED);
+            response.headers = HeaderLines::from_text(masked);
+        }
+    }
+}
+
 /// The delivery's state from now on, why if it has failed, and when it is tried again.
 fn fate(step: Step) -> (Status, Option<String>, Option<Timestamp>) {
     match step {
@@ -279,7 +329,7 @@ fn rest_asked_for(response: &EndpointResponse, now: Timestamp) -> Option<Duratio
 }
 
 /// For metrics and, where spans are recorded, the attempt's span.
-fn observe(response: &EndpointResponse, error_class: Option<ErrorClass>) {
+pub(crate) fn observe(response: &EndpointResponse, error_class: Option<ErrorClass>) {
     metrics::attempted(response);
     let span = Span::current();
     if let Some(status) = response.status {
@@ -346,7 +396,8 @@ pub(crate) fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlem
     }
 }
 
-fn failure(outcome: &Outcome) -> (Option<ErrorClass>, Option<String>) {
+/// What went wrong with an attempt, if anything did.
+pub(crate) fn failure(outcome: &Outcome) -> (Option<ErrorClass>, Option<String>) {
     match outcome {
         Outcome::Answered { status: 200..=299 } => (None, None),
         Outcome::Answered { status } => (

@@ -10,6 +10,7 @@ mod batch;
 mod drive;
 mod hand_back;
 mod memory;
+mod note;
 mod request;
 mod shard;
 mod watch;
@@ -30,6 +31,7 @@ use self::watch::Watch;
 use crate::deliver::Deliverer;
 use crate::lanes::{Lanes, Load, Order, Slots};
 use crate::metrics;
+use crate::progress::{Mark, Progress};
 use crate::recent::Recent;
 use crate::settle::{InHand, Settler};
 
@@ -50,6 +52,12 @@ pub struct Engine {
     desk: Mutex<Desk>,
     /// Something was put in line, or ended.
     wake: Notify,
+    /// Messages of which more was settled than is noted down.
+    unnoted: Mutex<Vec<Arc<InHand>>>,
+    /// Requests that would be made once more if this worker died now …
+    repeatable: Arc<AtomicUsize>,
+    /// … and how many there may be.
+    in_flight_max: usize,
     /// Shards that are being served.
     serving: AtomicUsize,
     /// Deliveries that were read.
@@ -70,6 +78,10 @@ struct Job {
     event: Arc<Event>,
     target: Target,
     in_hand: Arc<InHand>,
+    /// Its place among the deliveries of the message.
+    position: usize,
+    /// What became of this attempt at another worker, which has died since.
+    known: Option<Mark>,
     read_at: Instant,
     /// Counts among the queued of its shard until its request starts …
     queued: Option<Queued>,
@@ -160,24 +172,38 @@ impl Engine {
                 chores: Vec::new(),
             }),
             wake: Notify::new(),
+            unnoted: Mutex::default(),
+            repeatable: Arc::default(),
+            in_flight_max: parts.in_flight_max.into(),
             serving: AtomicUsize::new(0),
             read: AtomicU64::new(0),
         }
     }
 
-    /// Takes what a message of a shard carries in hand.
-    pub fn take(&self, consignments: Vec<Consignment>, in_hand: &Arc<InHand>, work: &ShardWork) {
+    /// Takes what a message of a shard carries in hand. `note` is what another worker noted down
+    /// of it.
+    pub fn take(
+        &self,
+        consignments: Vec<Consignment>,
+        note: Option<&str>,
+        in_hand: &Arc<InHand>,
+        work: &ShardWork,
+    ) {
         let read_at = Instant::now();
         let mut jobs = Vec::new();
+        let mut positions = 0_usize..;
         for consignment in consignments {
             let mut event = consignment.event;
             // What is left of a message must not keep all of it in memory.
             event.data = bytes::Bytes::copy_from_slice(&event.data);
             let event = Arc::new(event);
-            jobs.extend(consignment.targets.into_iter().map(|target| Job {
+            let placed = consignment.targets.into_iter().zip(&mut positions);
+            jobs.extend(placed.map(|(target, position)| Job {
                 event: Arc::clone(&event),
                 target,
                 in_hand: Arc::clone(in_hand),
+                position,
+                known: note.and_then(|note| Progress::read(note, position)),
                 read_at,
                 queued: Some(work.queue()),
                 open: Some(work.open()),
@@ -200,7 +226,7 @@ impl Engine {
         let mut paused = Vec::new();
         for mut job in jobs {
             let function = registry.function(&job.event.project, &job.target.function);
-            if self.recent.has_finished(&job.target).is_some() {
+            if job.known.is_some() || self.recent.has_finished(&job.target).is_some() {
                 chores.push(Chore::Spare(job));
             } else if registry.revision < job.target.revision && !is_late(&job, now) {
                 chores.push(Chore::Await(job));

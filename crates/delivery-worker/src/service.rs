@@ -13,21 +13,28 @@ use protocol::access;
 use protocol::delivery::v1::delivery_service_server::DeliveryServiceServer;
 use protocol::registry_feed::{self, Interest, RegistryView};
 use serde::{Deserialize, Serialize};
+use settings::SecretString;
 use tonic::service::Routes;
 
+use crate::call_now::{CallLog, CallNow};
 use crate::config::Config;
 use crate::dead_letter::DeadLetters;
 use crate::deliver::Deliverer;
 use crate::engine::{self, Engine};
 use crate::inbound::grpc::Deliveries;
+use crate::inbound::intercept::Intercepts;
 use crate::inbound::shards::Shards;
+use crate::intercept::Interceptor;
 use crate::lanes::of_endpoint_max;
 use crate::metrics;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointClientConfig};
 use crate::settle::Settler;
 
 /// Full names of the gRPC services.
-pub const SERVED: &[&str] = &["tripline.delivery.v1.DeliveryService"];
+pub const SERVED: &[&str] = &[
+    "tripline.delivery.v1.DeliveryService",
+    "tripline.intercept.v1.InterceptService",
+];
 
 /// What the worker needs of the world.
 #[derive(Debug)]
@@ -40,6 +47,8 @@ pub struct Parts {
     pub registry: RegistryView,
     pub health: Health,
     pub keys_required: bool,
+    /// What the other services show to speak for a project.
+    pub internal_token: Option<SecretString>,
     /// Whether functions on this machine may be called.
     pub allow_loopback: bool,
     /// This worker's name, kept with each attempt; no two may share it.
@@ -50,6 +59,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Service {
     deliveries: Deliveries,
+    intercepts: Intercepts,
 }
 
 /// Wires the worker and starts its loops.
@@ -60,7 +70,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     metrics::describe();
     let egress = config
         .egress
-        .policy(parts.allow_loopback)
+        .policy("delivery_worker", parts.allow_loopback)
         .map_err(anyhow::Error::msg)?;
     let client = EndpointClient::new(EndpointClientConfig {
         egress,
@@ -73,6 +83,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         registry: parts.registry.clone(),
         client,
         worker: parts.worker.as_str().into(),
+        session_lifetime: config.session_lifetime.into(),
     };
     let publisher = parts.broker.publisher();
     let settler = Settler {
@@ -96,8 +107,10 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             DeadLetters::off()
         },
     };
+    let log = CallLog::start(settler.records.clone(), tasks);
+    let call_now = CallNow::new(deliverer.clone(), log);
     let engine = Arc::new(Engine::new(engine::Parts {
-        deliverer: deliverer.clone(),
+        deliverer,
         settler,
         memory: parts.memory,
         in_flight_max: config.in_flight_max,
@@ -123,16 +136,30 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         Ok(())
     });
     Ok(Service {
+        intercepts: Intercepts {
+            interceptor: Interceptor {
+                call_now: call_now.clone(),
+            },
+            keys_required: parts.keys_required,
+            internal_token: parts.internal_token,
+        },
         deliveries: Deliveries {
-            deliverer,
+            call_now,
             keys_required: parts.keys_required,
         },
     })
 }
 
 impl Service {
+    /// What calls functions while somebody waits.
+    pub const fn call_now(&self) -> &CallNow {
+        &self.deliveries.call_now
+    }
+
     pub fn grpc(&self, routes: Routes) -> Routes {
-        routes.add_service(DeliveryServiceServer::new(self.deliveries.clone()))
+        routes
+            .add_service(DeliveryServiceServer::new(self.deliveries.clone()))
+            .add_service(self.intercepts.clone().server())
     }
 
     /// The worker has no HTTP interface of its own.
@@ -185,6 +212,7 @@ pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
         registry,
         health: health.clone(),
         keys_required: settings.access.keys_required,
+        internal_token: settings.registry.token,
         allow_loopback: false,
         worker: server::instance_name(),
     };

@@ -297,7 +297,7 @@ async fn an_endpoint_that_refuses_is_slowed_to_what_it_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_worker_had_comes_again() {
+async fn s2_46_s3_16_what_a_killed_worker_had_comes_again() {
     let world = World::start(1).await;
     let receiver = Receiver::start().await;
     let hangs = Arc::new(AtomicBool::new(true));

@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_states_read_back() {
+    fn s2_19_names_of_states_read_back() {
         for status in Status::ALL {
             assert_eq!(Status::parse(status.as_str()), Some(status));
         }

@@ -123,6 +123,24 @@ impl EventType {
         Self(Name::BuiltIn(&FUNCTION_DISABLED))
     }
 
+    /// Somebody called a function and waited for its answer.
+    pub fn direct_call() -> Self {
+        static DIRECT_CALL: BuiltIn = catalogue::DIRECT_CALL;
+        Self(Name::BuiltIn(&DIRECT_CALL))
+    }
+
+    /// A user's account was deleted.
+    pub fn user_deleted() -> Self {
+        static USER_DELETED: BuiltIn = catalogue::USER_DELETED;
+        Self(Name::BuiltIn(&USER_DELETED))
+    }
+
+    /// A schedule has struck.
+    pub fn schedule_fired() -> Self {
+        static SCHEDULE_FIRED: BuiltIn = catalogue::SCHEDULE_FIRED;
+        Self(Name::BuiltIn(&SCHEDULE_FIRED))
+    }
+
     /// Space Cloud's name for a delivery that has failed for good, of one trigger's deliveries.
     pub fn dead_letter_of(trigger: &TriggerName) -> Self {
         Self(Name::Custom(

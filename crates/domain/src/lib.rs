@@ -18,8 +18,12 @@ pub mod matching;
 pub mod pattern;
 pub mod trigger;
 
+pub mod api_event;
+pub mod gateway;
+
 pub mod format;
 pub mod function;
+pub mod session;
 pub mod signature;
 pub mod template;
 pub mod token;
@@ -35,6 +39,9 @@ pub mod shard;
 
 pub mod dead_letter;
 pub mod redrive;
+
+pub mod import;
+pub mod schedule;
 
 pub mod access;
 pub mod address;

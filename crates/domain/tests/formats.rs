@@ -162,7 +162,7 @@ fn only_a_registration_carries_a_language() {
 }
 
 #[test]
-fn numbers_keep_every_digit() {
+fn s1_23_numbers_keep_every_digit() {
     for (sent, received) in [
         ("\"42\"", "42"),
         ("\"-1\"", "-1"),
@@ -255,7 +255,7 @@ fn a_seed_type_without_an_object_still_has_every_key() {
 }
 
 #[test]
-fn structured_mode_keeps_the_rules_of_cloudevents() {
+fn x_02_structured_mode_keeps_the_rules_of_cloudevents() {
     let body: Value =
         serde_json::from_str(&body(Format::CloudEventsStructured, &full_event())).unwrap();
     for required in ["specversion", "id", "source", "type"] {

@@ -10,9 +10,11 @@ pub mod envelope;
 mod event;
 mod record;
 mod registry_change;
+mod session;
 mod time;
 
 pub mod access;
+pub mod api;
 pub mod credentials;
 pub mod explain;
 pub mod fault;
@@ -54,5 +56,6 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, logs, projects, redrive, registry, waiting, wire
+    delivery, events, functions, gateway, intercept, logs, projects, redrive, registry, sessions,
+    types, waiting, wire
 );

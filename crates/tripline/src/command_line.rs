@@ -6,8 +6,10 @@
 
 mod deliveries;
 mod function_flags;
+mod gateway;
 mod redrive_flags;
 mod rotation;
+mod sessions;
 mod trigger_flags;
 
 use std::net::SocketAddr;
@@ -18,11 +20,18 @@ use url::Url;
 
 pub(crate) use self::deliveries::Deliveries;
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
+pub(crate) use self::gateway::{Gateway, Scripts, Services};
 pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay};
 pub(crate) use self::rotation::Rotation;
+pub(crate) use self::sessions::Sessions;
 pub(crate) use self::trigger_flags::{Conditions, Retry};
 
 const AFTER_HELP: &str = "\
+Profiles:
+  tripline/profiles.toml in the folder for settings ($XDG_CONFIG_HOME or ~/.config) has a section for each
+  profile, with server, emitter, functions_server, worker, logs_server, api_key and project. An api_key
+  is a text or { file = \"PATH\" }. Options and variables go first.
+
 Exit codes:
   0  done
   1  failed
@@ -50,14 +59,9 @@ pub(crate) struct CommandLine {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// Where tripline is served
-    #[arg(
-        long,
-        global = true,
-        env = "TRIPLINE_SERVER",
-        default_value = "http://127.0.0.1:8700"
-    )]
-    pub(crate) server: Url,
+    /// Where tripline is served; http://127.0.0.1:8700 unless the profile says else
+    #[arg(long, global = true, value_name = "URL", env = "TRIPLINE_SERVER")]
+    pub(crate) server: Option<Url>,
 
     /// Where events are taken, if not at --server
     #[arg(long, global = true, value_name = "URL", env = "TRIPLINE_EMITTER")]
@@ -93,6 +97,10 @@ pub(crate) struct Connection {
     /// Project, where no key decides it
     #[arg(long, global = true, value_name = "NAME", env = "TRIPLINE_PROJECT")]
     pub(crate) project: Option<String>,
+
+    /// Section of the profile file that says what is not given here; `default` if there is one
+    #[arg(long, global = true, value_name = "NAME", env = "TRIPLINE_PROFILE")]
+    pub(crate) profile: Option<String>,
 
     /// How answers are printed; json is one object a line
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
@@ -133,6 +141,14 @@ pub(crate) enum ClientCommand {
     #[command(subcommand)]
     Triggers(Box<Triggers>),
 
+    /// Put services behind the API gateway, and see which events their calls fire
+    #[command(subcommand)]
+    Gateway(Gateway),
+
+    /// Have functions see calls of the API: before they are served, after, or when they are answered
+    #[command(subcommand)]
+    Scripts(Box<Scripts>),
+
     /// See single deliveries that wait and why; put one off, cancel it, have it tried at once or
     /// again
     #[command(subcommand)]
@@ -159,6 +175,10 @@ pub(crate) enum ClientCommand {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Keys(Keys),
+
+    /// See whether a function's session is in force; end those of a user who was disabled
+    #[command(subcommand)]
+    Sessions(Sessions),
 
     /// Create and list projects
     #[command(subcommand)]
@@ -201,6 +221,7 @@ pub(crate) enum Role {
     FunctionHandler,
     DeliveryWorker,
     LogService,
+    ApiGateway,
     All,
 }
 
@@ -466,6 +487,12 @@ pub(crate) enum Projects {
     /// Make a new secret for the project's X-SC-Token, shown once; it signs after the overlap
     RotateSecret {
         name: String,
+        #[command(flatten)]
+        rotation: Rotation,
+    },
+    /// Make a new key for the system, which signs function sessions; needs the operator's token as
+    /// --api-key
+    RotateSystemKey {
         #[command(flatten)]
         rotation: Rotation,
     },

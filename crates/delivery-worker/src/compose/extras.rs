@@ -155,7 +155,7 @@ fn proxy(function: &Function) -> Result<Option<Uri>, Outcome> {
 }
 
 /// A value that is shown and logged nowhere.
-fn secret(value: &str) -> Result<HeaderValue, Outcome> {
+pub(super) fn secret(value: &str) -> Result<HeaderValue, Outcome> {
     let mut value = HeaderValue::try_from(value).map_err(|_it_would_show_it| {
         impossible(
             ErrorClass::Render,

@@ -97,6 +97,7 @@ impl Deliverer {
                     trigger,
                     traceparent: Some(&traceparent),
                     now,
+                    session: None,
                     token_keys: token_keys.as_deref(),
                     worker: &self.worker,
                 };

@@ -18,6 +18,7 @@ use super::{Engine, Job};
 use crate::compose::batch_format;
 use crate::lanes::{LEAVES_AFTER, Started};
 use crate::metrics;
+use crate::progress::Repeatable;
 
 impl Job {
     /// Takes over how its function gathers, as things are now.
@@ -56,6 +57,9 @@ impl Engine {
             let paused = jobs.into_iter().map(|job| (job, WaitReason::Paused));
             return Arc::clone(&self).hand_back(paused.collect()).await;
         };
+        // Until they are settled and others know.
+        let repeatable = jobs.iter().map(|_| Repeatable::count_in(&self.repeatable));
+        let repeatable: Vec<_> = repeatable.collect();
         let begun_at = Instant::now();
         let deliveries: Vec<_> = jobs
             .iter()
@@ -93,10 +97,10 @@ impl Engine {
                 batched
             }
         };
-        let settling = jobs
-            .iter()
-            .zip(batched.settlements)
-            .map(|(job, settlement)| self.settle(job, settlement, job.has_left));
+        let settling = jobs.iter().zip(batched.settlements).zip(repeatable);
+        let settling = settling.map(|((job, settlement), repeatable)| {
+            self.settle(job, settlement, job.has_left, Some(repeatable))
+        });
         join_all(settling).await;
     }
 

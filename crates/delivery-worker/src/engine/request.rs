@@ -16,6 +16,7 @@ use super::{Engine, Job, REVISION_WAIT_MAX};
 use crate::deliver::{Settlement, cancelled};
 use crate::lanes::{LEAVES_AFTER, LineId, Started, Turn};
 use crate::metrics;
+use crate::progress::{Mark, Repeatable};
 
 /// A delivery that has left its message is due again this long after its request must have ended:
 /// long enough to record what came of it.
@@ -39,6 +40,8 @@ impl Engine {
             is_probe,
         } = started;
         drop(job.queued.take());
+        // Until it is settled and others know, or it has left its message.
+        let mut repeatable = Some(Repeatable::count_in(&self.repeatable));
         let mut ticket = Ticket::new(&self, line, is_probe);
         let has_gathered = job.batch.is_some();
         let is_off = match has_gathered {
@@ -67,16 +70,17 @@ impl Engine {
                 let left = self.time_left(&job, begun_at);
                 ticket.is_overdue(Instant::now() + left);
                 let open = job.open.take();
+                let repeatable = repeatable.take();
                 let ending = async {
                     let settlement = delivering.await;
                     ticket.give_back(settlement.exchange.as_ref());
                     settlement
                 };
                 // The row is durable before anything that replaces or ends it is sent.
-                tokio::join!(ending, self.leave(&job, open, left))
+                tokio::join!(ending, self.leave(&job, (open, repeatable), left))
             }
         };
-        self.settle(&job, settlement, has_left).await;
+        self.settle(&job, settlement, has_left, repeatable).await;
     }
 
     /// Whether the function's end was ordered here, and it is only not known everywhere yet.
@@ -99,7 +103,12 @@ impl Engine {
     }
 
     /// Lets a delivery whose request is under way leave its message; `false` if it cannot.
-    async fn leave(&self, job: &Job, open: Option<Open>, left: Duration) -> bool {
+    async fn leave(
+        &self,
+        job: &Job,
+        open: (Option<Open>, Option<Repeatable>),
+        left: Duration,
+    ) -> bool {
         let due_in = left + LEASE_MARGIN;
         let row = wait(job, WaitReason::InFlight, Timestamp::now(), due_in);
         let row = self.settler.notices.push_until_durable(vec![row]);
@@ -114,7 +123,13 @@ impl Engine {
 
     /// Makes what came of a delivery durable, and answers for it. Without that its message stays
     /// unacknowledged and is given again.
-    pub(super) async fn settle(&self, job: &Job, mut settlement: Settlement, has_left: bool) {
+    pub(super) async fn settle(
+        &self,
+        job: &Job,
+        mut settlement: Settlement,
+        has_left: bool,
+        repeatable: Option<Repeatable>,
+    ) {
         if let Some(called) = settlement.called.take()
             && let Some(disable) = self.watch.observe(&called).await
         {
@@ -134,7 +149,8 @@ impl Engine {
             Ok(()) => {
                 self.recent.finished(&job.target, is_final);
                 if !has_left {
-                    job.in_hand.settled();
+                    let mark = if is_final { Mark::Ended } else { Mark::Waits };
+                    self.settled(job, mark, repeatable);
                 }
             }
             Err(reason) => {
@@ -156,14 +172,17 @@ impl Engine {
     /// Ends a delivery whose function is gone.
     pub(super) async fn settle_unsent(self: Arc<Self>, job: Job) {
         let settlement = cancelled(&job.event, &job.target, "function_deleted");
-        self.settle(&job, settlement, job.has_left).await;
+        self.settle(&job, settlement, job.has_left, None).await;
     }
 
     /// Answers for a delivery that was finished a short while ago; a row that is held for it may
     /// not have heard of it.
     pub(super) async fn spare(self: Arc<Self>, job: Job) {
         metrics::repeat_spared();
-        let is_final = self.recent.has_finished(&job.target) == Some(true);
+        let is_final = match job.known {
+            Some(mark) => mark == Mark::Ended,
+            None => self.recent.has_finished(&job.target) == Some(true),
+        };
         if is_final && job.target.is_held {
             let project = job.event.project.clone();
             if let Err(reason) = self.settler.end(project, &job.target).await {
@@ -171,7 +190,9 @@ impl Engine {
                 return;
             }
         }
-        job.answered();
+        if !job.has_left {
+            self.settled(&job, if is_final { Mark::Ended } else { Mark::Waits }, None);
+        }
     }
 }
 

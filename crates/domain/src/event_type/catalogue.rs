@@ -72,7 +72,7 @@ const fn row(number: u32, name: &'static str, aliases: &'static [&'static str]) 
     }
 }
 
-pub static CATALOGUE: [BuiltIn; 40] = [
+pub static CATALOGUE: [BuiltIn; 41] = [
     seed(
         1000,
         "storage.row.insert",
@@ -110,7 +110,7 @@ pub static CATALOGUE: [BuiltIn; 40] = [
     seed(2001, "auth.user.register", "AUTH_REGISTER", &[]),
     row(2100, "user.account.create", &["USER_CREATED"]),
     row(2101, "user.account.update", &["USER_UPDATED"]),
-    row(2102, "user.account.delete", &["USER_DELETED"]),
+    USER_DELETED,
     row(2103, "user.email.verify", &["USER_EMAIL_VERIFIED"]),
     row(2104, "user.phone.verify", &["USER_PHONE_VERIFIED"]),
     row(2105, "user.password.change", &["USER_PASSWORD_CHANGED"]),
@@ -154,17 +154,27 @@ pub static CATALOGUE: [BuiltIn; 40] = [
         "iot.message.receive",
         &["yandex.cloud.events.iot.IoTMessage"],
     ),
-    row(
-        5000,
-        "timer.schedule.fire",
-        &["yandex.cloud.events.serverless.triggers.TimerMessage"],
-    ),
+    SCHEDULE_FIRED,
     row(6000, "api.call.pre", &[]),
     row(6001, "api.call.post", &[]),
     row(6002, "api.call.done", &[]),
+    DIRECT_CALL,
     DELIVERY_DEAD,
     FUNCTION_DISABLED,
 ];
+
+/// Somebody called a function and waited for its answer.
+pub(super) const DIRECT_CALL: BuiltIn = row(6003, "api.call.direct", &[]);
+
+/// A user's account was deleted.
+pub(super) const USER_DELETED: BuiltIn = row(2102, "user.account.delete", &["USER_DELETED"]);
+
+/// A schedule has struck.
+pub(super) const SCHEDULE_FIRED: BuiltIn = row(
+    5000,
+    "timer.schedule.fire",
+    &["yandex.cloud.events.serverless.triggers.TimerMessage"],
+);
 
 /// A delivery has failed for good.
 pub(super) const DELIVERY_DEAD: BuiltIn = row(9000, "system.delivery.dead", &[]);

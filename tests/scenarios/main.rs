@@ -20,6 +20,7 @@ mod outages;
 mod outages_under_load;
 mod profiles;
 mod quick_start;
+mod receivers;
 mod retries;
 mod secrets_and_egress;
 mod shaping;

@@ -119,6 +119,7 @@ fn trigger() -> Trigger {
             retry_after_max: Duration::ZERO,
             final_statuses: "400-404,410".parse().unwrap(),
             connect_timeout: Some(Duration::from_secs(1)),
+            expects_json: true,
             first_byte_timeout: Some(Duration::from_secs(2)),
             timeout: Duration::from_secs(3),
             expects_json: true,

@@ -140,6 +140,7 @@ fn trigger(name: &str, function: &str) -> Trigger {
             retry_after_max: Duration::from_mins(10),
             final_statuses: "400-404,410".parse().unwrap(),
             connect_timeout: Some(Duration::from_millis(500)),
+            expects_json: true,
             first_byte_timeout: Some(Duration::from_secs(3)),
             timeout: Duration::from_secs(9),
             expects_json: true,

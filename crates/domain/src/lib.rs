@@ -36,6 +36,7 @@ pub mod dead_letter;
 pub mod redrive;
 
 pub mod import;
+pub mod package;
 pub mod schedule;
 
 pub mod access;

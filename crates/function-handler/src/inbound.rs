@@ -4,9 +4,12 @@ pub(crate) mod gate;
 mod paging;
 
 pub mod functions;
+pub mod imports;
 pub mod keys;
 pub mod operate;
+pub mod packages;
 pub mod projects;
+pub mod schedules;
 pub mod triggers;
 
 pub mod follow_registry;

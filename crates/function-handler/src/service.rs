@@ -12,10 +12,13 @@ use process::server::{self, Surface};
 use protocol::access;
 use protocol::functions::v1::function_service_server::FunctionServiceServer;
 use protocol::functions::v1::trigger_service_server::TriggerServiceServer;
+use protocol::imports::v1::import_service_server::ImportServiceServer;
+use protocol::packages::v1::package_service_server::PackageServiceServer;
 use protocol::projects::v1::key_service_server::KeyServiceServer;
 use protocol::projects::v1::project_service_server::ProjectServiceServer;
 use protocol::registry::v1::registry_service_server::RegistryServiceServer;
 use protocol::registry_feed::{self, RegistryView};
+use protocol::schedules::v1::schedule_service_server::ScheduleServiceServer;
 use protocol::waiting::v1::waiting_service_server::WaitingServiceServer;
 use serde::{Deserialize, Serialize};
 use settings::SecretString;
@@ -30,10 +33,13 @@ use crate::inbound::events::EventShard;
 use crate::inbound::follow_registry::Follower;
 use crate::inbound::functions::Functions;
 use crate::inbound::gate::Gate;
+use crate::inbound::imports::Imports;
 use crate::inbound::keys::Keys;
 use crate::inbound::operate::Operate;
+use crate::inbound::packages::Packages;
 use crate::inbound::projects::Projects;
 use crate::inbound::registry::RegistryFeed;
+use crate::inbound::schedules::Schedules;
 use crate::inbound::triggers::Triggers;
 use crate::inbound::waiting::WaitingIntake;
 use crate::index::Index;
@@ -41,6 +47,7 @@ use crate::metrics;
 use crate::outbound::deliveries::Outbound;
 use crate::outbound::own_events::OwnEvents;
 use crate::release::Release;
+use crate::strike::Clock;
 use crate::token_keys;
 
 /// Full names of the gRPC services.
@@ -51,6 +58,9 @@ pub const SERVED: &[&str] = &[
     "tripline.projects.v1.KeyService",
     "tripline.registry.v1.RegistryService",
     "tripline.waiting.v1.WaitingService",
+    "tripline.packages.v1.PackageService",
+    "tripline.schedules.v1.ScheduleService",
+    "tripline.imports.v1.ImportService",
 ];
 
 /// What the handler needs of the world.
@@ -75,6 +85,7 @@ pub struct Parts {
 pub struct Service {
     desk: Desk,
     operate: Operate,
+    schedules: Schedules,
 }
 
 /// Wires the handler and starts its loops.
@@ -118,8 +129,14 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         tasks.spawn(name, shard.run(tasks.stopping()));
     }
     let call_off = CallOff::start(Arc::clone(&waiting_room), tasks);
+    let events = OwnEvents::start(broker.as_ref(), tasks);
+    let clock = Clock {
+        index: Arc::clone(&index),
+        events: events.clone(),
+    };
+    tasks.spawn("watch the clock", clock.run(tasks.stopping()));
     let switch_off = SwitchOff {
-        events: OwnEvents::start(broker.as_ref(), tasks),
+        events: events.clone(),
         index: Arc::clone(&index),
     };
     let intake = WaitingIntake {
@@ -151,7 +168,15 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         room: waiting_room,
         outbound,
     };
-    Ok(Service { desk, operate })
+    let schedules = Schedules {
+        desk: desk.clone(),
+        events,
+    };
+    Ok(Service {
+        desk,
+        operate,
+        schedules,
+    })
 }
 
 fn follow(config: &Config, index: &Arc<Index>, health: &Health, tasks: &Tasks) {
@@ -175,6 +200,9 @@ impl Service {
             .add_service(KeyServiceServer::new(Keys { desk: desk() }))
             .add_service(RegistryServiceServer::new(RegistryFeed { desk: desk() }))
             .add_service(WaitingServiceServer::new(self.operate.clone()))
+            .add_service(PackageServiceServer::new(Packages { desk: desk() }))
+            .add_service(ScheduleServiceServer::new(self.schedules.clone()))
+            .add_service(ImportServiceServer::new(Imports { desk: desk() }))
     }
 
     /// Public keys; functions and triggers are managed by gRPC.

@@ -18,8 +18,10 @@ pub mod explain;
 pub mod fault;
 pub mod function;
 pub mod introspection;
+pub mod package;
 pub mod problem;
 pub mod registry_feed;
+pub mod schedule;
 pub mod settings;
 pub mod token_keys;
 
@@ -54,5 +56,6 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, logs, projects, redrive, registry, waiting, wire
+    delivery, events, functions, imports, logs, packages, projects, redrive, registry, schedules,
+    waiting, wire
 );

@@ -47,6 +47,11 @@ const POSTGRES: &Listed = &[
         "first_attempts",
         include_str!("../migrations/postgres/0008_first_attempts.sql"),
     ),
+    (
+        11,
+        "packages",
+        include_str!("../migrations/postgres/0011_packages.sql"),
+    ),
 ];
 
 const SQLITE_TRIPLINE: &Listed = &[
@@ -74,6 +79,11 @@ const SQLITE_TRIPLINE: &Listed = &[
         5,
         "token keys",
         include_str!("../migrations/sqlite/tripline/0005_token_keys.sql"),
+    ),
+    (
+        8,
+        "packages",
+        include_str!("../migrations/sqlite/tripline/0008_packages.sql"),
     ),
 ];
 

@@ -5,10 +5,13 @@ use protocol::delivery::v1::delivery_service_client::DeliveryServiceClient;
 use protocol::events::v1::event_service_client::EventServiceClient;
 use protocol::functions::v1::function_service_client::FunctionServiceClient;
 use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
+use protocol::imports::v1::import_service_client::ImportServiceClient;
 use protocol::logs::v1::log_service_client::LogServiceClient;
+use protocol::packages::v1::package_service_client::PackageServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::redrive::v1::redrive_service_client::RedriveServiceClient;
+use protocol::schedules::v1::schedule_service_client::ScheduleServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -101,6 +104,22 @@ impl Connection {
         Ok(TriggerServiceClient::new(
             self.connect(self.functions_server.as_ref())?,
         ))
+    }
+
+    pub(crate) fn schedules(&self) -> Result<ScheduleServiceClient<Authorised>, Failure> {
+        Ok(ScheduleServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn packages(&self) -> Result<PackageServiceClient<Authorised>, Failure> {
+        let connection = self.connect(self.functions_server.as_ref())?;
+        Ok(PackageServiceClient::new(connection).max_decoding_message_size(ANSWER_BYTES_MAX))
+    }
+
+    pub(crate) fn imports(&self) -> Result<ImportServiceClient<Authorised>, Failure> {
+        let connection = self.connect(self.functions_server.as_ref())?;
+        Ok(ImportServiceClient::new(connection).max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 
     pub(crate) fn keys(&self) -> Result<KeyServiceClient<Authorised>, Failure> {

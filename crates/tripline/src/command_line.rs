@@ -6,8 +6,10 @@
 
 mod deliveries;
 mod function_flags;
+mod imports;
 mod redrive_flags;
 mod rotation;
+mod schedules;
 mod trigger_flags;
 
 use std::net::SocketAddr;
@@ -18,8 +20,10 @@ use url::Url;
 
 pub(crate) use self::deliveries::Deliveries;
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
+pub(crate) use self::imports::{Export, Import, Packages};
 pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay};
 pub(crate) use self::rotation::Rotation;
+pub(crate) use self::schedules::{Payload, Schedules, Times};
 pub(crate) use self::trigger_flags::{Conditions, Retry};
 
 const AFTER_HELP: &str = "\
@@ -132,6 +136,20 @@ pub(crate) enum ClientCommand {
     /// Create and change triggers: which events call a function, and how often it is tried
     #[command(subcommand)]
     Triggers(Box<Triggers>),
+
+    /// Set clocks that call functions, and see what came of it
+    #[command(subcommand)]
+    Schedules(Box<Schedules>),
+
+    /// Change functions, triggers and schedules together, version by version
+    #[command(subcommand)]
+    Packages(Packages),
+
+    /// Take over what another system is configured to do, from a file of its own
+    Import(Import),
+
+    /// Print a file as it was imported, byte for byte
+    Export(Export),
 
     /// See single deliveries that wait and why; put one off, cancel it, have it tried at once or
     /// again

@@ -5,11 +5,14 @@ mod deliveries;
 mod emit;
 mod functions;
 mod health;
+mod imports;
 mod keys;
 mod logs;
 pub(crate) mod migrate;
+mod packages;
 mod projects;
 mod redrive;
+mod schedules;
 pub(crate) mod serve;
 mod triggers;
 pub(crate) mod up;
@@ -38,6 +41,10 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Emit(options) => emit::run(options, &connection).await,
             ClientCommand::Functions(command) => functions::run(*command, &connection).await,
             ClientCommand::Triggers(command) => triggers::run(*command, &connection).await,
+            ClientCommand::Schedules(command) => schedules::run(*command, &connection).await,
+            ClientCommand::Packages(command) => packages::run(command, &connection).await,
+            ClientCommand::Import(options) => imports::import(options, &connection).await,
+            ClientCommand::Export(options) => imports::export(options, &connection).await,
             ClientCommand::Deliveries(command) => deliveries::run(command, &connection).await,
             ClientCommand::Logs(options) => logs::run(options, &connection).await,
             ClientCommand::Redrive(options) => redrive::run(*options, &connection).await,

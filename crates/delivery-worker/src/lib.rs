@@ -7,6 +7,8 @@
 //! its endpoint cannot take soon, and what is unanswered after two seconds. A message is acknowledged
 //! when all of its deliveries are settled, or wait there, and that is durable.
 //!
+//! A call that somebody waits for takes none of these ways ([`call_now`]).
+//!
 //! One that has failed for good is told as an event ([`dead_letter`]).
 //!
 //! **Invariant:** a delivery leaves the queue only after its attempt and, where there is one, its
@@ -20,12 +22,14 @@ pub mod inbound;
 pub mod engine;
 pub mod lanes;
 
+pub mod call_now;
 pub mod compose;
 pub mod deliver;
 pub mod settle;
 
 pub mod dead_letter;
 
+pub mod progress;
 pub mod recent;
 
 pub mod outbound;

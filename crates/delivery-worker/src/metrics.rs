@@ -21,6 +21,7 @@ const SLOTS_USED: &str = "tripline_delivery_slots_used";
 const QUEUED: &str = "tripline_delivery_queued";
 const ENDPOINTS: &str = "tripline_delivery_endpoints_known";
 const DEAD_LETTERS: &str = "tripline_delivery_dead_letters_total";
+const CALLS_UNTOLD: &str = "tripline_delivery_calls_untold_total";
 const SHARDS: &str = "tripline_delivery_shards_served";
 
 /// Says what each metric means; once per process.
@@ -60,6 +61,10 @@ pub(crate) fn describe() {
     describe_counter!(
         DEAD_LETTERS,
         "Events about deliveries that failed for good: told, or left out because their queue was full."
+    );
+    describe_counter!(
+        CALLS_UNTOLD,
+        "Records of calls at once that were left out of the log because too many were waiting."
     );
     describe_gauge!(
         SLOTS_USED,
@@ -118,6 +123,10 @@ pub(crate) fn dead_letter_told() {
 
 pub(crate) fn dead_letter_left_out() {
     counter!(DEAD_LETTERS, "outcome" => "left_out").increment(1);
+}
+
+pub(crate) fn call_untold() {
+    counter!(CALLS_UNTOLD).increment(1);
 }
 
 pub(crate) fn shard_taken() {

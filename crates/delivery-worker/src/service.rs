@@ -15,6 +15,7 @@ use protocol::registry_feed::{self, Interest, RegistryView};
 use serde::{Deserialize, Serialize};
 use tonic::service::Routes;
 
+use crate::call_now::{CallLog, CallNow};
 use crate::config::Config;
 use crate::dead_letter::DeadLetters;
 use crate::deliver::Deliverer;
@@ -73,6 +74,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         registry: parts.registry.clone(),
         client,
         worker: parts.worker.as_str().into(),
+        session_lifetime: config.session_lifetime.into(),
     };
     let publisher = parts.broker.publisher();
     let settler = Settler {
@@ -96,8 +98,10 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             DeadLetters::off()
         },
     };
+    let log = CallLog::start(settler.records.clone(), tasks);
+    let call_now = CallNow::new(deliverer.clone(), log);
     let engine = Arc::new(Engine::new(engine::Parts {
-        deliverer: deliverer.clone(),
+        deliverer,
         settler,
         memory: parts.memory,
         in_flight_max: config.in_flight_max,
@@ -124,13 +128,18 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     });
     Ok(Service {
         deliveries: Deliveries {
-            deliverer,
+            call_now,
             keys_required: parts.keys_required,
         },
     })
 }
 
 impl Service {
+    /// What calls functions while somebody waits.
+    pub const fn call_now(&self) -> &CallNow {
+        &self.deliveries.call_now
+    }
+
     pub fn grpc(&self, routes: Routes) -> Routes {
         routes.add_service(DeliveryServiceServer::new(self.deliveries.clone()))
     }

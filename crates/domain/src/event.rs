@@ -65,6 +65,33 @@ pub struct Actor {
 }
 
 impl Event {
+    /// An event of which no more is known than its type and its data, which is JSON; it happened
+    /// at the moment its id tells.
+    pub fn of_type(eid: EventId, project: ProjectName, event_type: EventType, data: Bytes) -> Self {
+        let now = eid.accepted_at();
+        Self {
+            eid,
+            id: eid.to_string(),
+            source: format!("/projects/{project}"),
+            project,
+            event_type,
+            subject: None,
+            time: now,
+            accepted_at: now,
+            data_content_type: (!data.is_empty()).then(|| "application/json".to_owned()),
+            data,
+            actor: None,
+            partition_key: None,
+            correlation_id: None,
+            causation_id: None,
+            depth: 0,
+            ancestry: Vec::new(),
+            deliver_at: None,
+            traceparent: None,
+            extensions: BTreeMap::new(),
+        }
+    }
+
     /// What decides the event's shard and, where a trigger asks for order, its place in a line.
     pub fn ordering_key(&self) -> Option<&str> {
         self.partition_key.as_deref().or(self.subject.as_deref())

@@ -20,10 +20,12 @@ pub mod trigger;
 
 pub mod format;
 pub mod function;
+pub mod session;
 pub mod signature;
 pub mod template;
 pub mod token;
 
+pub mod answer;
 pub mod delivery;
 pub mod disable;
 pub mod lineage;

@@ -27,6 +27,11 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What stands where a trigger's name would, for a call that no trigger made.
+    pub fn direct_call() -> Self {
+        Self("direct-call".into())
+    }
 }
 
 impl FromStr for Name {
@@ -108,10 +113,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_follow_the_rule_of_functions_api() {
+    fn s4_05_s4_06_names_follow_the_rule_of_functions_api() {
         for good in ["abc", "my-package", "number-func", "a1b", &"a".repeat(63)] {
             assert!(good.parse::<Name>().is_ok(), "{good}");
         }
+        let direct = Name::direct_call();
+        assert_eq!(direct.as_str().parse::<Name>(), Ok(direct));
         for bad in [
             "ab",
             "1abc",

@@ -1,5 +1,7 @@
 //! Everything configured, as one snapshot with a revision, kept up to date by changes.
 
+mod sessions;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use jiff::Timestamp;
 use crate::access::{ApiKey, KeyHash, Refusal, Scope};
 use crate::function::{Function, TokenAlgorithm};
 use crate::name::{FunctionName, ProjectName, TriggerName};
+use crate::session::{SessionKeys, SessionRevocation};
 use crate::token::TokenKeys;
 use crate::trigger::Trigger;
 
@@ -43,6 +46,9 @@ pub enum Change {
     },
     /// What signs a project's tokens, or the system's.
     TokenKeys(TokenKeys),
+    /// The public halves of the system's, for who must not have them.
+    SessionKeys(SessionKeys),
+    SessionsRevoked(SessionRevocation),
 }
 
 /// Changes that belong together, and the revision they lead to.
@@ -63,6 +69,7 @@ pub struct Registry {
     functions: HashMap<(ProjectName, FunctionName), Arc<Function>>,
     triggers: HashMap<(ProjectName, TriggerName), Arc<Trigger>>,
     token_keys: HashMap<Option<ProjectName>, Arc<TokenKeys>>,
+    sessions: sessions::Sessions,
 }
 
 impl Registry {
@@ -99,8 +106,13 @@ impl Registry {
                 self.triggers.remove(&(project, name));
             }
             Change::TokenKeys(keys) => {
+                if keys.project.is_none() {
+                    self.sessions.set_keys(SessionKeys::of(&keys));
+                }
                 self.token_keys.insert(keys.project.clone(), Arc::new(keys));
             }
+            Change::SessionKeys(keys) => self.sessions.set_keys(keys),
+            Change::SessionsRevoked(revocation) => self.sessions.revoke(revocation),
         }
     }
 

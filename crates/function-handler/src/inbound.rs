@@ -10,6 +10,7 @@ pub mod operate;
 pub mod packages;
 pub mod projects;
 pub mod schedules;
+pub mod sessions;
 pub mod triggers;
 
 pub mod follow_registry;

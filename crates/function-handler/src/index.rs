@@ -140,7 +140,9 @@ impl Index {
                 | Change::Key(_)
                 | Change::Function(_)
                 | Change::FunctionDeleted { .. }
-                | Change::TokenKeys(_) => None,
+                | Change::TokenKeys(_)
+                | Change::SessionKeys(_)
+                | Change::SessionsRevoked(_) => None,
             });
             changed
                 .map(|(project, name)| (project, name, registry.trigger(project, name).cloned()))

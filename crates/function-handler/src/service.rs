@@ -19,6 +19,7 @@ use protocol::projects::v1::project_service_server::ProjectServiceServer;
 use protocol::registry::v1::registry_service_server::RegistryServiceServer;
 use protocol::registry_feed::{self, RegistryView};
 use protocol::schedules::v1::schedule_service_server::ScheduleServiceServer;
+use protocol::sessions::v1::session_service_server::SessionServiceServer;
 use protocol::waiting::v1::waiting_service_server::WaitingServiceServer;
 use serde::{Deserialize, Serialize};
 use settings::SecretString;
@@ -40,6 +41,7 @@ use crate::inbound::packages::Packages;
 use crate::inbound::projects::Projects;
 use crate::inbound::registry::RegistryFeed;
 use crate::inbound::schedules::Schedules;
+use crate::inbound::sessions::{self, Sessions};
 use crate::inbound::triggers::Triggers;
 use crate::inbound::waiting::WaitingIntake;
 use crate::index::Index;
@@ -57,6 +59,7 @@ pub const SERVED: &[&str] = &[
     "tripline.projects.v1.ProjectService",
     "tripline.projects.v1.KeyService",
     "tripline.registry.v1.RegistryService",
+    "tripline.sessions.v1.SessionService",
     "tripline.waiting.v1.WaitingService",
     "tripline.packages.v1.PackageService",
     "tripline.schedules.v1.ScheduleService",
@@ -199,15 +202,18 @@ impl Service {
             .add_service(ProjectServiceServer::new(Projects { desk: desk() }))
             .add_service(KeyServiceServer::new(Keys { desk: desk() }))
             .add_service(RegistryServiceServer::new(RegistryFeed { desk: desk() }))
+            .add_service(SessionServiceServer::new(Sessions { desk: desk() }))
             .add_service(WaitingServiceServer::new(self.operate.clone()))
             .add_service(PackageServiceServer::new(Packages { desk: desk() }))
             .add_service(ScheduleServiceServer::new(self.schedules.clone()))
             .add_service(ImportServiceServer::new(Imports { desk: desk() }))
     }
 
-    /// Public keys; functions and triggers are managed by gRPC.
+    /// Public keys, and whether a session is in force; all else is managed by gRPC.
     pub fn http(&self) -> Router {
+        let desk = self.desk.clone();
         token_keys::router(self.desk.index.view().clone())
+            .merge(sessions::router(Sessions { desk }))
     }
 }
 

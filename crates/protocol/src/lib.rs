@@ -10,6 +10,7 @@ pub mod envelope;
 mod event;
 mod record;
 mod registry_change;
+mod session;
 mod time;
 
 pub mod access;
@@ -57,5 +58,5 @@ macro_rules! generated {
 
 generated!(
     delivery, events, functions, imports, logs, packages, projects, redrive, registry, schedules,
-    waiting, wire
+    sessions, types, waiting, wire
 );

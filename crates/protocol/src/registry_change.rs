@@ -39,6 +39,8 @@ impl From<&Change> for wire::RegistryChange {
                 name: name.to_string(),
             }),
             Change::TokenKeys(keys) => Wire::TokenKeys(keys.into()),
+            Change::SessionKeys(keys) => Wire::SessionKeys(keys.into()),
+            Change::SessionsRevoked(revocation) => Wire::SessionsRevoked(revocation.into()),
         };
         Self {
             change: Some(change),
@@ -72,6 +74,8 @@ impl TryFrom<wire::RegistryChange> for Change {
                 name: parse("trigger_deleted.name", &deleted.name)?,
             },
             Wire::TokenKeys(keys) => Self::TokenKeys(keys.try_into()?),
+            Wire::SessionKeys(keys) => Self::SessionKeys(keys.into()),
+            Wire::SessionsRevoked(revocation) => Self::SessionsRevoked(revocation.try_into()?),
         })
     }
 }

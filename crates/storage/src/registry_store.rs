@@ -4,6 +4,7 @@ pub(crate) mod implement;
 pub(crate) mod packages;
 pub(crate) mod rows;
 pub(crate) mod schedules;
+pub(crate) mod sessions;
 pub(crate) mod token_keys;
 
 use async_trait::async_trait;
@@ -18,6 +19,7 @@ use crate::Error;
 
 pub use self::packages::PackageStore;
 pub use self::schedules::ScheduleStore;
+pub use self::sessions::SessionStore;
 pub use self::token_keys::TokenKeyStore;
 
 /// A page of a listing, in order of name.
@@ -87,7 +89,13 @@ pub(crate) fn require_new(
 /// `revision` field of what is stored (the value passed in is ignored) and answered.
 #[async_trait]
 pub trait RegistryStore:
-    TokenKeyStore + ScheduleStore + PackageStore + Send + Sync + std::fmt::Debug
+    TokenKeyStore
+    + SessionStore
+    + ScheduleStore
+    + PackageStore
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     /// # Errors
     /// `AlreadyExists` when the name is taken.

@@ -12,6 +12,7 @@ use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::redrive::v1::redrive_service_client::RedriveServiceClient;
 use protocol::schedules::v1::schedule_service_client::ScheduleServiceClient;
+use protocol::sessions::v1::session_service_client::SessionServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -72,7 +73,8 @@ impl Connection {
     }
 
     fn connect(&self, at: Option<&Url>) -> Result<Authorised, Failure> {
-        let url = at.unwrap_or(&self.server);
+        let server = self.server()?;
+        let url = at.unwrap_or(&server);
         let wrong = |error: tonic::transport::Error| {
             Failure::usage(format!("{url} is not the URL of a server: {error}"))
         };
@@ -130,6 +132,12 @@ impl Connection {
 
     pub(crate) fn projects(&self) -> Result<ProjectServiceClient<Authorised>, Failure> {
         Ok(ProjectServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn sessions(&self) -> Result<SessionServiceClient<Authorised>, Failure> {
+        Ok(SessionServiceClient::new(
             self.connect(self.functions_server.as_ref())?,
         ))
     }

@@ -1,33 +1,28 @@
 //! Calls by gRPC: a signed test call to a function.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::Timestamp;
 use domain::access::Scope;
-use domain::delivery::{ErrorClass, Outcome, Target};
+use domain::delivery::{ErrorClass, Outcome};
 use domain::event::Event;
 use domain::event_type::EventType;
 use domain::function::Function;
-use domain::id::{DeliveryId, EventId};
 use domain::name::{FunctionName, ProjectName};
-use domain::pattern::Captures;
 use domain::record::HeaderLines;
-use domain::retry::RetryPolicy;
-use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use protocol::access::authorise;
 use protocol::delivery::v1::delivery_service_server::DeliveryService;
 use protocol::delivery::v1::{Header, TestFunctionRequest, TestFunctionResponse};
 use protocol::fault::Fault;
 use tonic::{Request, Response, Status};
 
-use crate::compose::{Call, compose, shown_headers, unsent};
-use crate::deliver::Deliverer;
+use crate::call_now::{Ask, CallNow, event_of_call};
 
 /// Serves `tripline.delivery.v1.DeliveryService`.
 #[derive(Debug, Clone)]
 pub struct Deliveries {
-    pub deliverer: Deliverer,
+    pub call_now: CallNow,
     pub keys_required: bool,
 }
 
@@ -42,7 +37,7 @@ impl DeliveryService for Deliveries {
     ) -> Result<Response<TestFunctionResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
         let (project, function) = {
-            let registry = self.deliverer.registry.read();
+            let registry = self.call_now.deliverer().registry.read();
             let project = authorise(&registry, &metadata, Scope::Manage, self.keys_required)?;
             let name: FunctionName = message.function.parse().map_err(|error| {
                 let allowed = "[PACKAGE/]NAME of lower-case letters, digits and '-'";
@@ -55,45 +50,28 @@ impl DeliveryService for Deliveries {
             )
         };
         let event = test_event(&project, &message)?;
-        Ok(Response::new(self.call(&event, &function).await))
+        Ok(Response::new(self.call(event, function).await))
     }
 }
 
 impl Deliveries {
-    async fn call(&self, event: &Event, function: &Function) -> TestFunctionResponse {
-        let (target, trigger) = test_target(event, function);
-        let (target, trigger) = (&target, &trigger);
-        let now = Timestamp::now();
-        let registry = &self.deliverer.registry;
-        let token_keys = registry.read().token_keys_of(function).cloned();
-        let call = Call {
-            event,
-            target,
-            function,
-            trigger,
-            traceparent: None,
-            now,
-            token_keys: token_keys.as_deref(),
-            worker: &self.deliverer.worker,
-        };
-        let (response, request_headers, request_body) = match compose(&call) {
-            Ok(request) => {
-                let headers = shown_headers(&request);
-                let body = masked(&request.body, function.secret_at(now));
-                (self.deliverer.client.send(request).await, headers, body)
-            }
-            Err(outcome) => (unsent(outcome), HeaderLines::default(), Bytes::new()),
-        };
-        let (error_class, error) = match response.outcome {
+    async fn call(&self, event: Event, function: Arc<Function>) -> TestFunctionResponse {
+        let ask = Ask::new(function, event);
+        let answer = self.call_now.exchange(&ask).await;
+        let (error_class, error) = match &answer.response.outcome {
             Outcome::Answered { .. } => (None, String::new()),
             Outcome::Unreachable { class, message } | Outcome::Impossible { class, message } => {
-                (Some(class), message)
+                (Some(*class), message.clone())
             }
         };
+        let response = answer.response;
         TestFunctionResponse {
-            url: function.url.to_string(),
-            request_headers: headers(&request_headers),
-            request_body,
+            url: ask.function.url.to_string(),
+            request_headers: headers(&answer.request_headers),
+            request_body: masked(
+                &answer.request_body,
+                ask.function.secret_at(Timestamp::now()),
+            ),
             status: response.status.map_or(0, u32::from),
             response_headers: headers(&response.headers),
             response_body: response.body,
@@ -132,79 +110,15 @@ fn test_event(project: &ProjectName, message: &TestFunctionRequest) -> Result<Ev
     };
     let event_type = EventType::parse(named)
         .map_err(|error| Fault::invalid("type", named, error.to_string(), error.allowed()))?;
-    let is_sample = message.data.is_empty();
-    let now = Timestamp::now();
-    let random = *uuid::Uuid::new_v4().as_bytes();
-    let mut ten = [0_u8; 10];
-    ten.iter_mut()
-        .zip(random)
-        .for_each(|(target, source)| *target = source);
-    let eid = EventId::new(now, ten);
+    let data = if message.data.is_empty() {
+        Bytes::from_static(SAMPLE_DATA)
+    } else {
+        message.data.clone()
+    };
     Ok(Event {
-        eid,
-        project: project.clone(),
-        id: eid.to_string(),
         source: format!("/projects/{project}/test"),
-        event_type,
-        subject: None,
-        time: now,
-        accepted_at: now,
-        data_content_type: Some("application/json".to_owned()),
-        data: if is_sample {
-            Bytes::from_static(SAMPLE_DATA)
-        } else {
-            message.data.clone()
-        },
-        actor: None,
-        partition_key: None,
-        correlation_id: None,
-        causation_id: None,
-        depth: 0,
-        ancestry: Vec::new(),
-        deliver_at: None,
-        traceparent: None,
-        extensions: BTreeMap::new(),
+        ..event_of_call(project, event_type, data)
     })
-}
-
-/// A target and a trigger that exist for this call only; one attempt.
-fn test_target(event: &Event, function: &Function) -> (Target, Trigger) {
-    let trigger_name = function.name.name.clone();
-    let target = Target {
-        delivery: DeliveryId::derive(event.eid, trigger_name.as_str()),
-        trigger: trigger_name.clone(),
-        function: function.name.clone(),
-        captures: Captures::default(),
-        next_attempt: 1,
-        generation: 0,
-        revision: function.revision,
-        is_held: false,
-    };
-    let trigger = Trigger {
-        project: function.project.clone(),
-        name: trigger_name,
-        function: function.name.clone(),
-        is_enabled: true,
-        on: Vec::new(),
-        subject: None,
-        prefix: None,
-        suffix: None,
-        options: BTreeMap::new(),
-        filter: None,
-        format: None,
-        template: None,
-        retry: RetryPolicy {
-            retries_max: 0,
-            ..RetryPolicy::default()
-        },
-        ordering: Ordering::default(),
-        backlog: Backlog::default(),
-        depth_max: DEPTH_MAX,
-        created_at: function.created_at,
-        updated_at: function.updated_at,
-        revision: function.revision,
-    };
-    (target, trigger)
 }
 
 #[cfg(test)]

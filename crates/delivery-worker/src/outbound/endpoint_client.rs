@@ -170,6 +170,15 @@ impl EndpointClient {
         })
     }
 
+    /// The same client, which keeps so many bytes of an answer's body.
+    #[must_use]
+    pub fn keeping(&self, response_body_bytes_max: usize) -> Self {
+        Self {
+            response_body_bytes_max,
+            ..self.clone()
+        }
+    }
+
     /// Sends one request and reads the answer, as far as it is kept. Redirects are not followed.
     pub async fn send(&self, request: EndpointRequest) -> EndpointResponse {
         let started = Instant::now();

@@ -20,6 +20,33 @@ impl BuiltIn {
             .chain(self.schmuckli_name)
             .chain(self.aliases.iter().copied())
     }
+
+    /// What Space Cloud calls it.
+    pub fn space_cloud_name(&self) -> Option<&'static str> {
+        self.aliases
+            .iter()
+            .copied()
+            .find(|name| is_space_clouds(name))
+    }
+
+    /// The `event_type` that Yandex Cloud has for it.
+    pub fn yandex_name(&self) -> Option<&'static str> {
+        self.aliases.iter().copied().find(|name| is_yandexs(name))
+    }
+
+    /// The trigger (`when`) that Kii has for it.
+    pub fn kii_name(&self) -> Option<&'static str> {
+        let mut aliases = self.aliases.iter().copied();
+        aliases.find(|name| !is_space_clouds(name) && !is_yandexs(name))
+    }
+}
+
+fn is_space_clouds(name: &str) -> bool {
+    name.starts_with("DB_") || name.starts_with("FILE_")
+}
+
+fn is_yandexs(name: &str) -> bool {
+    name.starts_with("yandex.cloud.events.")
 }
 
 const fn seed(
@@ -45,7 +72,7 @@ const fn row(number: u32, name: &'static str, aliases: &'static [&'static str]) 
     }
 }
 
-pub static CATALOGUE: [BuiltIn; 40] = [
+pub static CATALOGUE: [BuiltIn; 41] = [
     seed(
         1000,
         "storage.row.insert",
@@ -83,7 +110,7 @@ pub static CATALOGUE: [BuiltIn; 40] = [
     seed(2001, "auth.user.register", "AUTH_REGISTER", &[]),
     row(2100, "user.account.create", &["USER_CREATED"]),
     row(2101, "user.account.update", &["USER_UPDATED"]),
-    row(2102, "user.account.delete", &["USER_DELETED"]),
+    USER_DELETED,
     row(2103, "user.email.verify", &["USER_EMAIL_VERIFIED"]),
     row(2104, "user.phone.verify", &["USER_PHONE_VERIFIED"]),
     row(2105, "user.password.change", &["USER_PASSWORD_CHANGED"]),
@@ -131,9 +158,16 @@ pub static CATALOGUE: [BuiltIn; 40] = [
     row(6000, "api.call.pre", &[]),
     row(6001, "api.call.post", &[]),
     row(6002, "api.call.done", &[]),
+    DIRECT_CALL,
     DELIVERY_DEAD,
     FUNCTION_DISABLED,
 ];
+
+/// Somebody called a function and waited for its answer.
+pub(super) const DIRECT_CALL: BuiltIn = row(6003, "api.call.direct", &[]);
+
+/// A user's account was deleted.
+pub(super) const USER_DELETED: BuiltIn = row(2102, "user.account.delete", &["USER_DELETED"]);
 
 /// A schedule has struck.
 pub(super) const SCHEDULE_FIRED: BuiltIn = row(

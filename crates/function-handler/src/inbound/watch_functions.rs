@@ -152,7 +152,9 @@ impl FunctionWatch {
             | Change::FunctionDeleted { .. }
             | Change::Trigger(_)
             | Change::TriggerDeleted { .. }
-            | Change::TokenKeys(_) => {}
+            | Change::TokenKeys(_)
+            | Change::SessionKeys(_)
+            | Change::SessionsRevoked(_) => {}
         }
     }
 

@@ -17,6 +17,7 @@ mod following;
 mod packages;
 mod schedules;
 mod secrets;
+mod sessions;
 
 mod loops;
 mod matching;

@@ -1,0 +1,9 @@
+//! Functions that are called while somebody waits for their answer.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a broken set-up should stop the test"
+)]
+
+mod now;
+mod support;

@@ -6,6 +6,7 @@ use domain::function::{Credentials, Function, FunctionSettings, Signing};
 use domain::name::{FunctionName, Name, ProjectName, TriggerName};
 use domain::package::{Activation, PackageVersion};
 use domain::schedule::ScheduleName;
+use domain::session::{RevocationSubject, SessionRevocation};
 use jiff::Timestamp;
 use protocol::fault::{Fault, FaultKind};
 use protocol::function::format;
@@ -140,6 +141,18 @@ async fn deploy_once(
             ..
         }
     );
+    if is_activated {
+        // First: a crash in between ends sessions of a function that is still there, and no more.
+        for name in &activation.functions_deleted {
+            let revocation = SessionRevocation {
+                project: project.clone(),
+                subject: RevocationSubject::Function(name.clone()),
+                at: now,
+                revision: 0,
+            };
+            desk.revoke_sessions(&revocation).await?;
+        }
+    }
     let result = match &stored {
         Some(stored) => {
             let activation = is_activated.then_some(&activation);

@@ -89,13 +89,7 @@ pub(crate) fn require_new(
 /// `revision` field of what is stored (the value passed in is ignored) and answered.
 #[async_trait]
 pub trait RegistryStore:
-    TokenKeyStore
-    + SessionStore
-    + ScheduleStore
-    + PackageStore
-    + Send
-    + Sync
-    + std::fmt::Debug
+    TokenKeyStore + SessionStore + ScheduleStore + PackageStore + Send + Sync + std::fmt::Debug
 {
     /// # Errors
     /// `AlreadyExists` when the name is taken.

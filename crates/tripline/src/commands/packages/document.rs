@@ -46,6 +46,16 @@ struct Function {
     proxy: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     authorities: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batching: Option<Batching>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Batching {
+    size_max: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cutoff: Option<Span>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -85,6 +95,8 @@ struct Trigger {
     backlog: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     depth_max: Option<u32>,
+    #[serde(skip_serializing_if = "is_default")]
+    expect_json_response: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry: Option<Retry>,
 }
@@ -241,6 +253,10 @@ impl From<Function> for wire::FunctionSpec {
                 token: function.token,
                 proxy: function.proxy,
                 authorities: function.authorities,
+                batching: function.batching.map(|batching| functions::Batching {
+                    size_max: batching.size_max,
+                    cutoff: batching.cutoff.map(Span::to_wire),
+                }),
                 ..functions::FunctionSettings::default()
             }),
         }
@@ -267,6 +283,10 @@ impl From<wire::FunctionSpec> for Function {
             token: settings.token,
             proxy: settings.proxy,
             authorities: settings.authorities,
+            batching: settings.batching.map(|batching| Batching {
+                size_max: batching.size_max,
+                cutoff: Span::of(batching.cutoff),
+            }),
         }
     }
 }
@@ -289,6 +309,7 @@ impl From<Trigger> for functions::Trigger {
             ordering: trigger.ordering,
             backlog: trigger.backlog,
             depth_max: trigger.depth_max,
+            expect_json_response: trigger.expect_json_response,
             retry: trigger.retry.map(Into::into),
             ..Self::default()
         }
@@ -313,6 +334,7 @@ impl From<functions::Trigger> for Trigger {
             ordering: trigger.ordering,
             backlog: trigger.backlog,
             depth_max: trigger.depth_max,
+            expect_json_response: trigger.expect_json_response,
             retry: trigger.retry.map(Into::into),
         }
     }

@@ -29,6 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "delivery",
         "logs",
         "redrive",
+        "gateway",
+        "intercept",
         "sessions",
         "types",
         "wire",

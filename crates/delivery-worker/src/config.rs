@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use domain::address::EgressPolicy;
 use domain::session::{LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN};
 use serde::{Deserialize, Serialize};
 
@@ -27,32 +26,8 @@ pub struct Config {
     /// The session that a request carries for its user is valid this long from the request on, 10m to
     /// 20m.
     pub session_lifetime: settings::Duration,
-    pub egress: EgressConfig,
-}
-
-/// `[delivery_worker.egress]`: where requests may go.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EgressConfig {
-    /// Addresses, networks (`10.0.0.0/8`) and host names that may be called although they are not
-    /// public.
-    pub allow: Vec<String>,
-    /// Prefixes by which this network reaches IPv4 addresses through IPv6, beside `64:ff9b::/96`: what
-    /// lies behind them is judged as the IPv4 address it is.
-    pub nat64_prefixes: Vec<String>,
-}
-
-impl EgressConfig {
-    /// The rule that requests obey.
-    ///
-    /// # Errors
-    /// Names the setting and the entry that cannot be read.
-    pub fn policy(&self, allow_loopback: bool) -> Result<EgressPolicy, String> {
-        EgressPolicy::parse(&self.allow, allow_loopback)
-            .map_err(|error| format!("delivery_worker.egress.allow: {error}"))?
-            .with_nat64_prefixes(&self.nat64_prefixes)
-            .map_err(|error| format!("delivery_worker.egress.nat64_prefixes: {error}"))
-    }
+    /// `[delivery_worker.egress]`: where requests may go.
+    pub egress: egress::Config,
 }
 
 impl Default for Config {
@@ -67,7 +42,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(3).into(),
             dead_letters: true,
             session_lifetime: LIFETIME_DEFAULT.into(),
-            egress: EgressConfig::default(),
+            egress: egress::Config::default(),
         }
     }
 }
@@ -87,7 +62,7 @@ impl Config {
                 self.session_lifetime
             ));
         }
-        if let Err(fault) = self.egress.policy(false) {
+        if let Err(fault) = self.egress.policy("delivery_worker", false) {
             faults.add(fault);
         }
     }

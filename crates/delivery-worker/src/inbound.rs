@@ -1,4 +1,5 @@
 //! What comes in: deliveries from the shards this worker serves, and calls by gRPC.
 
 pub mod grpc;
+pub mod intercept;
 pub mod shards;

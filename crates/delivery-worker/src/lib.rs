@@ -25,6 +25,7 @@ pub mod lanes;
 pub mod call_now;
 pub mod compose;
 pub mod deliver;
+pub mod intercept;
 pub mod settle;
 
 pub mod dead_letter;

@@ -13,6 +13,7 @@ use protocol::access;
 use protocol::delivery::v1::delivery_service_server::DeliveryServiceServer;
 use protocol::registry_feed::{self, Interest, RegistryView};
 use serde::{Deserialize, Serialize};
+use settings::SecretString;
 use tonic::service::Routes;
 
 use crate::call_now::{CallLog, CallNow};
@@ -21,14 +22,19 @@ use crate::dead_letter::DeadLetters;
 use crate::deliver::Deliverer;
 use crate::engine::{self, Engine};
 use crate::inbound::grpc::Deliveries;
+use crate::inbound::intercept::Intercepts;
 use crate::inbound::shards::Shards;
+use crate::intercept::Interceptor;
 use crate::lanes::of_endpoint_max;
 use crate::metrics;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointClientConfig};
 use crate::settle::Settler;
 
 /// Full names of the gRPC services.
-pub const SERVED: &[&str] = &["tripline.delivery.v1.DeliveryService"];
+pub const SERVED: &[&str] = &[
+    "tripline.delivery.v1.DeliveryService",
+    "tripline.intercept.v1.InterceptService",
+];
 
 /// What the worker needs of the world.
 #[derive(Debug)]
@@ -41,6 +47,8 @@ pub struct Parts {
     pub registry: RegistryView,
     pub health: Health,
     pub keys_required: bool,
+    /// What the other services show to speak for a project.
+    pub internal_token: Option<SecretString>,
     /// Whether functions on this machine may be called.
     pub allow_loopback: bool,
     /// This worker's name, kept with each attempt; no two may share it.
@@ -51,6 +59,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Service {
     deliveries: Deliveries,
+    intercepts: Intercepts,
 }
 
 /// Wires the worker and starts its loops.
@@ -61,7 +70,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     metrics::describe();
     let egress = config
         .egress
-        .policy(parts.allow_loopback)
+        .policy("delivery_worker", parts.allow_loopback)
         .map_err(anyhow::Error::msg)?;
     let client = EndpointClient::new(EndpointClientConfig {
         egress,
@@ -127,6 +136,13 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         Ok(())
     });
     Ok(Service {
+        intercepts: Intercepts {
+            interceptor: Interceptor {
+                call_now: call_now.clone(),
+            },
+            keys_required: parts.keys_required,
+            internal_token: parts.internal_token,
+        },
         deliveries: Deliveries {
             call_now,
             keys_required: parts.keys_required,
@@ -141,7 +157,9 @@ impl Service {
     }
 
     pub fn grpc(&self, routes: Routes) -> Routes {
-        routes.add_service(DeliveryServiceServer::new(self.deliveries.clone()))
+        routes
+            .add_service(DeliveryServiceServer::new(self.deliveries.clone()))
+            .add_service(self.intercepts.clone().server())
     }
 
     /// The worker has no HTTP interface of its own.
@@ -194,6 +212,7 @@ pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
         registry,
         health: health.clone(),
         keys_required: settings.access.keys_required,
+        internal_token: settings.registry.token,
         allow_loopback: false,
         worker: server::instance_name(),
     };

@@ -148,6 +148,7 @@ fn composed_for(
         ordering: Ordering::default(),
         backlog: Backlog::default(),
         depth_max: DEPTH_MAX,
+        script: None,
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
         revision: 1,

@@ -18,6 +18,9 @@ pub mod matching;
 pub mod pattern;
 pub mod trigger;
 
+pub mod api_event;
+pub mod gateway;
+
 pub mod format;
 pub mod function;
 pub mod session;

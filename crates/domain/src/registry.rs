@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::access::{ApiKey, KeyHash, Refusal, Scope};
 use crate::function::{Function, TokenAlgorithm};
+use crate::gateway::{GatewayService, ServiceName};
 use crate::name::{FunctionName, ProjectName, TriggerName};
 use crate::session::{SessionKeys, SessionRevocation};
 use crate::token::TokenKeys;
@@ -49,6 +50,11 @@ pub enum Change {
     /// The public halves of the system's, for who must not have them.
     SessionKeys(SessionKeys),
     SessionsRevoked(SessionRevocation),
+    Gateway(GatewayService),
+    GatewayDeleted {
+        project: ProjectName,
+        name: ServiceName,
+    },
 }
 
 /// Changes that belong together, and the revision they lead to.
@@ -70,6 +76,9 @@ pub struct Registry {
     triggers: HashMap<(ProjectName, TriggerName), Arc<Trigger>>,
     token_keys: HashMap<Option<ProjectName>, Arc<TokenKeys>>,
     sessions: sessions::Sessions,
+    gateways: HashMap<(ProjectName, ServiceName), Arc<GatewayService>>,
+    /// The triggers of each project that are scripts of API calls: most projects have none.
+    scripts: HashMap<ProjectName, Vec<Arc<Trigger>>>,
 }
 
 impl Registry {
@@ -100,9 +109,16 @@ impl Registry {
             }
             Change::Trigger(trigger) => {
                 let key = (trigger.project.clone(), trigger.name.clone());
-                self.triggers.insert(key, Arc::new(trigger));
+                let trigger = Arc::new(trigger);
+                self.forget_script(&key.0, &key.1);
+                if trigger.script.is_some() {
+                    let scripts = self.scripts.entry(key.0.clone()).or_default();
+                    scripts.push(Arc::clone(&trigger));
+                }
+                self.triggers.insert(key, trigger);
             }
             Change::TriggerDeleted { project, name } => {
+                self.forget_script(&project, &name);
                 self.triggers.remove(&(project, name));
             }
             Change::TokenKeys(keys) => {
@@ -113,7 +129,41 @@ impl Registry {
             }
             Change::SessionKeys(keys) => self.sessions.set_keys(keys),
             Change::SessionsRevoked(revocation) => self.sessions.revoke(revocation),
+            Change::Gateway(service) => {
+                let key = (service.project.clone(), service.name.clone());
+                self.gateways.insert(key, Arc::new(service));
+            }
+            Change::GatewayDeleted { project, name } => {
+                self.gateways.remove(&(project, name));
+            }
         }
+    }
+
+    fn forget_script(&mut self, project: &ProjectName, name: &TriggerName) {
+        if let Some(scripts) = self.scripts.get_mut(project) {
+            scripts.retain(|script| script.name != *name);
+            if scripts.is_empty() {
+                self.scripts.remove(project);
+            }
+        }
+    }
+
+    /// A service behind the gateway.
+    pub fn gateway(
+        &self,
+        project: &ProjectName,
+        name: &ServiceName,
+    ) -> Option<&Arc<GatewayService>> {
+        self.gateways.get(&(project.clone(), name.clone()))
+    }
+
+    pub fn gateways(&self) -> impl Iterator<Item = &Arc<GatewayService>> {
+        self.gateways.values()
+    }
+
+    /// The project's triggers that are scripts of API calls, in no order, also those that are off.
+    pub fn scripts(&self, project: &ProjectName) -> &[Arc<Trigger>] {
+        self.scripts.get(project).map_or(&[], Vec::as_slice)
     }
 
     pub fn has_project(&self, name: &ProjectName) -> bool {
@@ -165,6 +215,11 @@ impl Registry {
 
     pub fn projects(&self) -> impl Iterator<Item = &Project> {
         self.projects.values()
+    }
+
+    /// The key whose text this is, also when it was revoked.
+    pub fn key(&self, key: &str) -> Option<&ApiKey> {
+        self.keys.get(&KeyHash::of(key))
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &ApiKey> {

@@ -1,6 +1,7 @@
 //! Turns what people ask for into functions and triggers, and says precisely what is wrong with it.
 
 pub(crate) mod schedules;
+pub(crate) mod script;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -43,7 +44,7 @@ const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, op
      expect_json_response, retry, retry.retries, \
      retry.interval, retry.backoff, retry.interval_max, retry.jitter, retry.timeout, retry.waits, \
      retry.total_max, retry.retry_after_max, retry.final_statuses, retry.connect_timeout, \
-     retry.first_byte_timeout";
+     retry.first_byte_timeout, priority, allow_event_modification, on_error";
 
 /// A function with fresh secrets, and the trigger that was asked for with it.
 pub(crate) fn function(
@@ -122,9 +123,14 @@ pub(crate) fn trigger(
     wanted: &wire::Trigger,
     now: Timestamp,
 ) -> Result<Trigger, Fault> {
+    let (wanted, script) = match script::wanted_script(wanted)? {
+        Some((wanted, script)) => (&wanted.clone(), Some(Box::new(script))),
+        None => (wanted, None),
+    };
     if wanted.name.is_empty() {
         return Err(Fault::missing("name", "a name of 3 to 63 characters"));
     }
+    let usual_format = script.as_ref().and_then(|_| script::usual_format());
     Ok(Trigger {
         project: project.clone(),
         name: wanted
@@ -132,14 +138,15 @@ pub(crate) fn trigger(
             .parse()
             .map_err(|error| of_name("name", error))?,
         function: function_name("function", &wanted.function)?,
-        is_enabled: wanted.enabled.unwrap_or(true),
+        // As in DreamFactory, a script runs only when somebody says so.
+        is_enabled: wanted.enabled.unwrap_or(script.is_none()),
         on: selectors(&wanted.on)?,
         subject: subject(&wanted.subject)?,
         prefix: affix("prefix", &wanted.prefix)?,
         suffix: affix("suffix", &wanted.suffix)?,
         options: options(&wanted.options)?,
         filter: filter(&wanted.filter)?,
-        format: format(&wanted.format)?,
+        format: format(&wanted.format)?.or(usual_format),
         template: template(&wanted.template, &wanted.template_content_type)?,
         retry: RetryPolicy {
             expects_json: wanted.expect_json_response,
@@ -148,6 +155,7 @@ pub(crate) fn trigger(
         ordering: ordering(&wanted.ordering)?,
         backlog: backlog(&wanted.backlog)?,
         depth_max: depth_max(wanted.depth_max)?,
+        script,
         created_at: now,
         updated_at: now,
         revision: 0,
@@ -293,9 +301,11 @@ pub(crate) fn change_trigger(
                 };
                 trigger.retry = retry_policy(wanted.retry.as_ref(), &default)?;
             }
+            path if script::change_script(trigger, wanted, path)? => {}
             path => change_retry(&mut retry, &given, path)?,
         }
     }
+    script::check_change(trigger)?;
     trigger.retry = retry_policy(Some(&retry), &trigger.retry)?;
     trigger.updated_at = now;
     Ok(())

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::api_event::script::trigger_name;
 use domain::function::{Credentials, Function, FunctionSettings, Signing};
 use domain::name::{FunctionName, Name, ProjectName, TriggerName};
 use domain::package::{Activation, PackageVersion};
-use domain::schedule::ScheduleName;
 use domain::session::{RevocationSubject, SessionRevocation};
 use jiff::Timestamp;
+use protocol::api;
 use protocol::fault::{Fault, FaultKind};
 use protocol::function::format;
 use protocol::functions::v1::CreateFunctionResponse;
@@ -450,10 +451,15 @@ fn check_names(activation: &Activation) -> Result<(), Fault> {
 }
 
 fn trigger_names(document: &Document) -> BTreeSet<TriggerName> {
-    let triggers = document.triggers.iter().map(|trigger| &trigger.name);
-    let schedules = document.schedules.iter().map(|schedule| &schedule.name);
-    let names = triggers.chain(schedules);
-    names
-        .filter_map(|name| name.parse::<ScheduleName>().ok())
-        .collect()
+    let triggers = document.triggers.iter().filter_map(|trigger| {
+        // A script need not be named: its name follows from its event.
+        let script = api::script(trigger).ok().flatten();
+        match script {
+            Some(script) => Some(trigger_name(&script.event)),
+            None => trigger.name.parse().ok(),
+        }
+    });
+    let schedules = document.schedules.iter();
+    let schedules = schedules.filter_map(|schedule| schedule.name.parse().ok());
+    triggers.chain(schedules).collect()
 }

@@ -4,12 +4,14 @@ pub(crate) mod gate;
 mod paging;
 
 pub mod functions;
+pub mod gateway;
 pub mod imports;
 pub mod keys;
 pub mod operate;
 pub mod packages;
 pub mod projects;
 pub mod schedules;
+pub(crate) mod scripts_http;
 pub mod sessions;
 pub mod triggers;
 

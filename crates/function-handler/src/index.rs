@@ -141,6 +141,8 @@ impl Index {
                 | Change::Function(_)
                 | Change::FunctionDeleted { .. }
                 | Change::TokenKeys(_)
+                | Change::Gateway(_)
+                | Change::GatewayDeleted { .. }
                 | Change::SessionKeys(_)
                 | Change::SessionsRevoked(_) => None,
             });

@@ -340,6 +340,8 @@ async fn wake_resumed(
                 | Change::Trigger(_)
                 | Change::TriggerDeleted { .. }
                 | Change::TokenKeys(_)
+                | Change::Gateway(_)
+                | Change::GatewayDeleted { .. }
                 | Change::SessionKeys(_)
                 | Change::SessionsRevoked(_) => Ok(()),
             };

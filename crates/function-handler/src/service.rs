@@ -7,11 +7,14 @@ use anyhow::Context as _;
 use axum::Router;
 use broker::{Broker, RabbitMq};
 use coordination::{Membership, RedisCoordination, Share};
+use domain::api_event::description::DOCUMENT_BYTES_MAX;
 use lifecycle::{Health, Tasks};
 use process::server::{self, Surface};
 use protocol::access;
 use protocol::functions::v1::function_service_server::FunctionServiceServer;
 use protocol::functions::v1::trigger_service_server::TriggerServiceServer;
+use protocol::gateway::v1::gateway_service_server::GatewayServiceServer;
+use protocol::gateway::v1::script_service_server::ScriptServiceServer;
 use protocol::imports::v1::import_service_server::ImportServiceServer;
 use protocol::packages::v1::package_service_server::PackageServiceServer;
 use protocol::projects::v1::key_service_server::KeyServiceServer;
@@ -34,6 +37,7 @@ use crate::inbound::events::EventShard;
 use crate::inbound::follow_registry::Follower;
 use crate::inbound::functions::Functions;
 use crate::inbound::gate::Gate;
+use crate::inbound::gateway::{Gateway, Scripts};
 use crate::inbound::imports::Imports;
 use crate::inbound::keys::Keys;
 use crate::inbound::operate::Operate;
@@ -41,6 +45,7 @@ use crate::inbound::packages::Packages;
 use crate::inbound::projects::Projects;
 use crate::inbound::registry::RegistryFeed;
 use crate::inbound::schedules::Schedules;
+use crate::inbound::scripts_http;
 use crate::inbound::sessions::{self, Sessions};
 use crate::inbound::triggers::Triggers;
 use crate::inbound::waiting::WaitingIntake;
@@ -56,6 +61,8 @@ use crate::token_keys;
 pub const SERVED: &[&str] = &[
     "tripline.functions.v1.FunctionService",
     "tripline.functions.v1.TriggerService",
+    "tripline.gateway.v1.GatewayService",
+    "tripline.gateway.v1.ScriptService",
     "tripline.projects.v1.ProjectService",
     "tripline.projects.v1.KeyService",
     "tripline.registry.v1.RegistryService",
@@ -89,6 +96,7 @@ pub struct Service {
     desk: Desk,
     operate: Operate,
     schedules: Schedules,
+    scripts: Scripts,
 }
 
 /// Wires the handler and starts its loops.
@@ -175,10 +183,15 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         desk: desk.clone(),
         events,
     };
+    let scripts = Scripts {
+        desk: desk.clone(),
+        is_enabled: config.scripting,
+    };
     Ok(Service {
         desk,
         operate,
         schedules,
+        scripts,
     })
 }
 
@@ -198,11 +211,20 @@ impl Service {
         let desk = || self.desk.clone();
         routes
             .add_service(FunctionServiceServer::new(Functions { desk: desk() }))
-            .add_service(TriggerServiceServer::new(Triggers { desk: desk() }))
+            .add_service(TriggerServiceServer::new(Triggers {
+                desk: desk(),
+                scripting: self.scripts.is_enabled,
+            }))
             .add_service(ProjectServiceServer::new(Projects { desk: desk() }))
             .add_service(KeyServiceServer::new(Keys { desk: desk() }))
             .add_service(RegistryServiceServer::new(RegistryFeed { desk: desk() }))
             .add_service(SessionServiceServer::new(Sessions { desk: desk() }))
+            .add_service(
+                GatewayServiceServer::new(Gateway { desk: desk() })
+                    // A document, and what is around it.
+                    .max_decoding_message_size(DOCUMENT_BYTES_MAX + 64 * 1024),
+            )
+            .add_service(ScriptServiceServer::new(self.scripts.clone()))
             .add_service(WaitingServiceServer::new(self.operate.clone()))
             .add_service(PackageServiceServer::new(Packages { desk: desk() }))
             .add_service(ScheduleServiceServer::new(self.schedules.clone()))
@@ -214,6 +236,7 @@ impl Service {
         let desk = self.desk.clone();
         token_keys::router(self.desk.index.view().clone())
             .merge(sessions::router(Sessions { desk }))
+            .merge(scripts_http::router(self.scripts.clone()))
     }
 }
 

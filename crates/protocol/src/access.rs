@@ -9,6 +9,7 @@ use domain::session::{Session, is_like_session};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use settings::SecretString;
+use subtle::ConstantTimeEq as _;
 use tonic::metadata::MetadataMap;
 
 use crate::fault::{Fault, FaultKind};
@@ -139,6 +140,17 @@ pub fn authorise_named(
         return Err(Refusal::SessionScope("it emits events and reads its own delivery").into());
     }
     Ok(registry.authorise(key, named, scope, requires_key)?)
+}
+
+/// Whether the call carries what our own services know each other by. Compared in constant time; an
+/// empty or missing token fits nothing.
+pub fn is_internal(metadata: &MetadataMap, token: Option<&SecretString>) -> bool {
+    let given = metadata.get(INTERNAL_TOKEN_HEADER);
+    let given = given.map(|value| value.as_bytes());
+    match (given, token.map(|token| token.expose().as_bytes())) {
+        (Some(given), Some(token)) if !token.is_empty() => given.ct_eq(token).into(),
+        _ => false,
+    }
 }
 
 fn bearer(authorization: &str) -> Result<&str, Fault> {

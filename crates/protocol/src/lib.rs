@@ -14,6 +14,7 @@ mod session;
 mod time;
 
 pub mod access;
+pub mod api;
 pub mod credentials;
 pub mod explain;
 pub mod fault;
@@ -57,6 +58,6 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, imports, logs, packages, projects, redrive, registry, schedules,
-    sessions, types, waiting, wire
+    delivery, events, functions, gateway, imports, intercept, logs, packages, projects, redrive,
+    registry, schedules, sessions, types, waiting, wire
 );

@@ -6,9 +6,11 @@ use domain::function::FunctionSettings;
 use domain::import::{Finding, Plan, PlannedFunction, PlannedSchedule};
 use domain::package::{Package, PackageVersion};
 use domain::schedule::Payload;
+use domain::trigger::Trigger;
 use prost::Message as _;
 
 use crate::event::ConvertError;
+use crate::functions::v1 as functions;
 use crate::imports::v1 as imports;
 use crate::packages::v1 as packages;
 use crate::schedules::v1 as schedules;
@@ -64,9 +66,19 @@ pub fn document_from_bytes(bytes: Bytes) -> Result<packages::Document, ConvertEr
 pub fn document_of(plan: &Plan) -> packages::Document {
     packages::Document {
         functions: plan.functions.iter().map(Into::into).collect(),
-        triggers: plan.triggers.iter().map(Into::into).collect(),
+        triggers: plan.triggers.iter().map(trigger_of).collect(),
         schedules: plan.schedules.iter().map(Into::into).collect(),
     }
+}
+
+/// A trigger as it is to be made: the types of a script follow from its event.
+fn trigger_of(trigger: &Trigger) -> functions::Trigger {
+    let mut wanted = functions::Trigger::from(trigger);
+    wanted.function = full_name(&trigger.function);
+    if trigger.script.is_some() {
+        wanted.on.clear();
+    }
+    wanted
 }
 
 impl From<&PlannedFunction> for packages::FunctionSpec {

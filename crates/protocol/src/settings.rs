@@ -263,6 +263,7 @@ impl From<&Trigger> for wire::TriggerSettings {
                 .unwrap_or_default()
                 .to_owned(),
             expect_json_response: trigger.retry.expects_json,
+            script: trigger.script.as_deref().map(Into::into),
         }
     }
 }
@@ -286,6 +287,8 @@ impl wire::TriggerSettings {
             "" => None,
             text => Some(Template::kept(text, &self.template_content_type)),
         };
+        let script = self.script.as_ref().map(TryInto::try_into).transpose()?;
+        trigger.script = script.map(Box::new);
         Ok(())
     }
 }

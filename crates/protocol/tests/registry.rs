@@ -122,6 +122,7 @@ fn trigger() -> Trigger {
         ordering: Ordering::Key,
         backlog: Backlog::Latest,
         depth_max: 0,
+        script: None,
         created_at: at(5),
         updated_at: at(6),
         revision: 7,

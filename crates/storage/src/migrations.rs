@@ -57,6 +57,11 @@ const POSTGRES: &Listed = &[
         "packages",
         include_str!("../migrations/postgres/0011_packages.sql"),
     ),
+    (
+        12,
+        "gateway",
+        include_str!("../migrations/postgres/0012_gateway.sql"),
+    ),
 ];
 
 const SQLITE_TRIPLINE: &Listed = &[
@@ -94,6 +99,11 @@ const SQLITE_TRIPLINE: &Listed = &[
         8,
         "packages",
         include_str!("../migrations/sqlite/tripline/0008_packages.sql"),
+    ),
+    (
+        9,
+        "gateway",
+        include_str!("../migrations/sqlite/tripline/0009_gateway.sql"),
     ),
 ];
 

@@ -1,5 +1,6 @@
 //! What is configured: projects, keys, functions and triggers, with a revision that every change raises.
 
+pub(crate) mod gateways;
 pub(crate) mod implement;
 pub(crate) mod packages;
 pub(crate) mod rows;
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 
 use crate::Error;
 
+pub use self::gateways::GatewayStore;
 pub use self::packages::PackageStore;
 pub use self::schedules::ScheduleStore;
 pub use self::sessions::SessionStore;
@@ -89,7 +91,14 @@ pub(crate) fn require_new(
 /// `revision` field of what is stored (the value passed in is ignored) and answered.
 #[async_trait]
 pub trait RegistryStore:
-    TokenKeyStore + SessionStore + ScheduleStore + PackageStore + Send + Sync + std::fmt::Debug
+    TokenKeyStore
+    + SessionStore
+    + ScheduleStore
+    + PackageStore
+    + GatewayStore
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     /// # Errors
     /// `AlreadyExists` when the name is taken.

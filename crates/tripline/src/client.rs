@@ -5,6 +5,8 @@ use protocol::delivery::v1::delivery_service_client::DeliveryServiceClient;
 use protocol::events::v1::event_service_client::EventServiceClient;
 use protocol::functions::v1::function_service_client::FunctionServiceClient;
 use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
+use protocol::gateway::v1::gateway_service_client::GatewayServiceClient;
+use protocol::gateway::v1::script_service_client::ScriptServiceClient;
 use protocol::imports::v1::import_service_client::ImportServiceClient;
 use protocol::logs::v1::log_service_client::LogServiceClient;
 use protocol::packages::v1::package_service_client::PackageServiceClient;
@@ -108,6 +110,12 @@ impl Connection {
         ))
     }
 
+    pub(crate) fn gateway(&self) -> Result<GatewayServiceClient<Authorised>, Failure> {
+        Ok(GatewayServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
     pub(crate) fn schedules(&self) -> Result<ScheduleServiceClient<Authorised>, Failure> {
         Ok(ScheduleServiceClient::new(
             self.connect(self.functions_server.as_ref())?,
@@ -122,6 +130,12 @@ impl Connection {
     pub(crate) fn imports(&self) -> Result<ImportServiceClient<Authorised>, Failure> {
         let connection = self.connect(self.functions_server.as_ref())?;
         Ok(ImportServiceClient::new(connection).max_decoding_message_size(ANSWER_BYTES_MAX))
+    }
+
+    pub(crate) fn scripts(&self) -> Result<ScriptServiceClient<Authorised>, Failure> {
+        Ok(ScriptServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
     }
 
     pub(crate) fn keys(&self) -> Result<KeyServiceClient<Authorised>, Failure> {

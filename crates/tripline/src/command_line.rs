@@ -6,6 +6,7 @@
 
 mod deliveries;
 mod function_flags;
+mod gateway;
 mod imports;
 mod redrive_flags;
 mod rotation;
@@ -21,6 +22,7 @@ use url::Url;
 
 pub(crate) use self::deliveries::Deliveries;
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
+pub(crate) use self::gateway::{Gateway, Scripts, Services};
 pub(crate) use self::imports::{Export, Import, Packages};
 pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay};
 pub(crate) use self::rotation::Rotation;
@@ -156,6 +158,13 @@ pub(crate) enum ClientCommand {
 
     /// Print a file as it was imported, byte for byte
     Export(Export),
+    /// Put services behind the API gateway, and see which events their calls fire
+    #[command(subcommand)]
+    Gateway(Gateway),
+
+    /// Have functions see calls of the API: before they are served, after, or when they are answered
+    #[command(subcommand)]
+    Scripts(Box<Scripts>),
 
     /// See single deliveries that wait and why; put one off, cancel it, have it tried at once or
     /// again
@@ -229,6 +238,7 @@ pub(crate) enum Role {
     FunctionHandler,
     DeliveryWorker,
     LogService,
+    ApiGateway,
     All,
 }
 

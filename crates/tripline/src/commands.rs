@@ -4,6 +4,7 @@ mod bench;
 mod deliveries;
 mod emit;
 mod functions;
+mod gateway;
 mod health;
 mod imports;
 mod keys;
@@ -13,6 +14,7 @@ mod packages;
 mod projects;
 mod redrive;
 mod schedules;
+mod scripts;
 pub(crate) mod serve;
 mod sessions;
 mod triggers;
@@ -46,6 +48,8 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Packages(command) => packages::run(command, &connection).await,
             ClientCommand::Import(options) => imports::import(options, &connection).await,
             ClientCommand::Export(options) => imports::export(options, &connection).await,
+            ClientCommand::Gateway(command) => gateway::run(command, &connection).await,
+            ClientCommand::Scripts(command) => scripts::run(*command, &connection).await,
             ClientCommand::Deliveries(command) => deliveries::run(command, &connection).await,
             ClientCommand::Logs(options) => logs::run(options, &connection).await,
             ClientCommand::Redrive(options) => redrive::run(*options, &connection).await,

@@ -133,6 +133,7 @@ impl World {
             ordering: Ordering::default(),
             backlog: Backlog::default(),
             depth_max: DEPTH_MAX,
+            script: None,
             created_at: now,
             updated_at: now,
             revision: 1,
@@ -292,6 +293,7 @@ fn start_worker(
         registry: registry.clone(),
         health,
         keys_required: false,
+        internal_token: None,
         allow_loopback: true,
         worker: name.to_owned(),
     };

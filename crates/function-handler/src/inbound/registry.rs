@@ -222,6 +222,12 @@ impl RegistryWatch {
                     .triggers()
                     .map(|trigger| Item::Trigger(Arc::clone(trigger))),
             );
+            let services = registry.gateways();
+            items.extend(
+                services.map(|service| {
+                    Item::Change(Box::new(Change::Gateway(service.as_ref().clone())))
+                }),
+            );
         }
         let revision = registry.revision;
         drop(registry);
@@ -252,7 +258,9 @@ impl RegistryWatch {
             Change::Function(_)
             | Change::FunctionDeleted { .. }
             | Change::Trigger(_)
-            | Change::TriggerDeleted { .. } => (functions, change),
+            | Change::TriggerDeleted { .. }
+            | Change::Gateway(_)
+            | Change::GatewayDeleted { .. } => (functions, change),
             Change::TokenKeys(_) if functions && !without_secrets => (true, change),
             // Whoever checks sessions needs the public halves of the system's keys.
             Change::TokenKeys(keys) => {
@@ -313,9 +321,16 @@ impl Item {
                 Change::Function(function) => bytes_of_function(function),
                 Change::Trigger(trigger) => bytes_of_trigger(trigger),
                 Change::Key(key) => 256 + key.note.len(),
+                Change::Gateway(service) => {
+                    let operations = service.description.operations().iter();
+                    512 + operations
+                        .map(|operation| operation.len() + 4)
+                        .sum::<usize>()
+                }
                 Change::Project(_)
                 | Change::FunctionDeleted { .. }
                 | Change::TriggerDeleted { .. }
+                | Change::GatewayDeleted { .. }
                 | Change::TokenKeys(_)
                 | Change::SessionKeys(_)
                 | Change::SessionsRevoked(_) => 256,

@@ -153,6 +153,8 @@ impl FunctionWatch {
             | Change::Trigger(_)
             | Change::TriggerDeleted { .. }
             | Change::TokenKeys(_)
+            | Change::Gateway(_)
+            | Change::GatewayDeleted { .. }
             | Change::SessionKeys(_)
             | Change::SessionsRevoked(_) => {}
         }

@@ -532,7 +532,7 @@ async fn s4_37_a_trigger_table_and_s5_27_scripts_are_installed_for_functions_by_
     assert_eq!(
         scripts
             .iter()
-            .filter(|name| name.starts_with("db-get"))
+            .filter(|name| name.starts_with("script-db-get"))
             .count(),
         1
     );

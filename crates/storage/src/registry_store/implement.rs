@@ -591,6 +591,8 @@ macro_rules! implement_registry_store {
             for row in triggers {
                 changes.push(Change::Trigger(rows::trigger(row)?));
             }
+            let services = gateways_after(connection, revision).await?;
+            changes.extend(services.into_iter().map(Change::Gateway));
             Ok(changes)
         }
     };

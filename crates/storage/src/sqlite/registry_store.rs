@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::{File, wait_for};
 use crate::columns::{from_micros, micros, signed, unsigned, without_zero};
+use crate::registry_store::gateways::{self, implement_gateway_store};
 use crate::registry_store::implement::implement_registry_store;
 use crate::registry_store::packages::{self, implement_package_store};
 use crate::registry_store::schedules::{self, implement_schedule_store};
@@ -88,3 +89,4 @@ implement_token_key_store!(Registry, SqliteConnection);
 implement_schedule_store!(Registry, SqliteConnection);
 implement_package_store!(Registry, SqliteConnection);
 implement_session_store!(Registry, SqliteConnection);
+implement_gateway_store!(Registry, SqliteConnection);

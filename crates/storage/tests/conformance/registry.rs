@@ -143,6 +143,7 @@ pub(crate) fn trigger(name: &str, function: &str) -> Trigger {
         ordering: Ordering::Key,
         backlog: Backlog::Latest,
         depth_max: 3,
+        script: None,
         created_at: at(4),
         updated_at: at(5),
         revision: 0,

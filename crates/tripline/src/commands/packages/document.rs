@@ -97,6 +97,17 @@ struct Trigger {
     depth_max: Option<u32>,
     #[serde(skip_serializing_if = "is_default")]
     expect_json_response: bool,
+    /// Makes it a script of API calls, as the following.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    api_event: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    kind: String,
+    #[serde(skip_serializing_if = "is_default")]
+    priority: i32,
+    #[serde(skip_serializing_if = "is_default")]
+    allow_event_modification: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    on_error: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry: Option<Retry>,
 }
@@ -310,6 +321,11 @@ impl From<Trigger> for functions::Trigger {
             backlog: trigger.backlog,
             depth_max: trigger.depth_max,
             expect_json_response: trigger.expect_json_response,
+            api_event: trigger.api_event,
+            kind: trigger.kind,
+            priority: trigger.priority,
+            allow_event_modification: trigger.allow_event_modification,
+            on_error: trigger.on_error,
             retry: trigger.retry.map(Into::into),
             ..Self::default()
         }
@@ -335,6 +351,11 @@ impl From<functions::Trigger> for Trigger {
             backlog: trigger.backlog,
             depth_max: trigger.depth_max,
             expect_json_response: trigger.expect_json_response,
+            api_event: trigger.api_event,
+            kind: trigger.kind,
+            priority: trigger.priority,
+            allow_event_modification: trigger.allow_event_modification,
+            on_error: trigger.on_error,
             retry: trigger.retry.map(Into::into),
         }
     }

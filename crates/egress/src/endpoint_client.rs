@@ -3,6 +3,7 @@
 mod answer;
 mod connector;
 mod fault;
+pub mod forward;
 mod grant;
 mod route;
 
@@ -17,18 +18,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, h
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use self::answer::Answer;
-use self::connector::{GuardedConnector, WatchedConnector, was_dropped_while_kept};
+use self::connector::{
+    ANSWER_BYTES_MAX, GuardedConnector, WatchedConnector, was_dropped_while_kept,
+};
 pub use self::grant::Grant;
 use self::grant::Grants;
 pub use self::route::Route;
 use self::route::Routes;
-use super::resolver::{NameServers, Resolver};
+use crate::resolver::{NameServers, Resolver};
 
 /// The head of an answer may take this much memory, and this many fields.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -299,12 +302,28 @@ struct Foundation {
 
 impl Foundation {
     fn channels(&self, tls: ClientConfig, proxy: Option<Uri>) -> Channels {
+        let connector = self.connector(tls, proxy, ANSWER_BYTES_MAX);
+        let mut builder = self.client_builder();
+        let pooled = builder.build(connector.clone());
+        let fresh = builder.pool_max_idle_per_host(0).build(connector);
+        Channels { pooled, fresh }
+    }
+
+    fn connector(
+        &self,
+        tls: ClientConfig,
+        proxy: Option<Uri>,
+        answer_bytes_max: usize,
+    ) -> Connector {
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(GuardedConnector::new(Arc::clone(&self.resolver), proxy));
-        let connector = WatchedConnector::new(https, self.connect_timeout);
+        WatchedConnector::new(https, self.connect_timeout, answer_bytes_max)
+    }
+
+    fn client_builder(&self) -> Builder {
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -316,9 +335,7 @@ impl Foundation {
             .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .http2_initial_stream_window_size(HTTP2_WINDOW_BYTES)
             .http2_keep_alive_interval(HTTP2_PING_INTERVAL);
-        let pooled = builder.build(connector.clone());
-        let fresh = builder.pool_max_idle_per_host(0).build(connector);
-        Channels { pooled, fresh }
+        builder
     }
 }
 

@@ -8,7 +8,7 @@ use domain::delivery::{ErrorClass, Outcome};
 use rustls::CertificateError;
 
 use super::connector::{AnswerTooLong, ConnectTimeout, NoTunnel};
-use crate::outbound::resolver::ResolveError;
+use crate::resolver::ResolveError;
 
 /// The outcome of a request that no answer came back for.
 pub(super) fn outcome_of_send(error: &hyper_util::client::legacy::Error) -> Outcome {

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use crate::outbound::resolver::{ResolveError, Resolver};
+use crate::resolver::{ResolveError, Resolver};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -57,7 +57,10 @@ pub(super) struct AnswerTooLong;
 
 /// An HTTP/1 answer, with all that may come before it and after it, is never longer. A body that is
 /// kept whole needs up to six times its size, if it comes in chunks of one byte.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// For answers that are passed on as they come: whoever reads them sets the pace.
+pub(super) const ANSWER_WITHOUT_END: usize = usize::MAX;
 
 /// Resolves and checks a host, then dials exactly the addresses that were checked.
 #[derive(Debug, Clone)]
@@ -153,11 +156,16 @@ impl Service<Name> for Vetted {
 pub(super) struct WatchedConnector<C> {
     inner: C,
     timeout: Duration,
+    answer_bytes_max: usize,
 }
 
 impl<C> WatchedConnector<C> {
-    pub(super) fn new(inner: C, timeout: Duration) -> Self {
-        Self { inner, timeout }
+    pub(super) fn new(inner: C, timeout: Duration, answer_bytes_max: usize) -> Self {
+        Self {
+            inner,
+            timeout,
+            answer_bytes_max,
+        }
     }
 }
 
@@ -180,12 +188,13 @@ where
         // The pool begins to connect while it is asked for a connection, in the request's task.
         let asked = CONNECT_TIMEOUT.try_with(|timeout| *timeout);
         let timeout = asked.unwrap_or(self.timeout);
+        let answer_bytes_max = self.answer_bytes_max;
         async move {
             let stream = tokio::time::timeout(timeout, connecting)
                 .await
                 .map_err(|_elapsed| ConnectTimeout(timeout))??;
             let is_http2 = stream.connected().is_negotiated_h2();
-            let usage = Arc::new(Usage::new(is_http2));
+            let usage = Arc::new(Usage::new(is_http2, answer_bytes_max));
             Ok(TokioIo::new(WatchedStream {
                 stream: TokioIo::new(stream),
                 usage,
@@ -206,15 +215,17 @@ struct Usage {
     awaits_answer: AtomicBool,
     /// What came over it since bytes were last written.
     bytes_read: AtomicUsize,
+    answer_bytes_max: usize,
 }
 
 impl Usage {
-    const fn new(is_http2: bool) -> Self {
+    const fn new(is_http2: bool, answer_bytes_max: usize) -> Self {
         Self {
             is_http2,
             is_kept: AtomicBool::new(false),
             awaits_answer: AtomicBool::new(false),
             bytes_read: AtomicUsize::new(0),
+            answer_bytes_max,
         }
     }
 
@@ -227,7 +238,7 @@ impl Usage {
         self.awaits_answer.store(false, Ordering::Relaxed);
         let before = self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
         // HTTP/2 has windows, and its own limits of what is no body.
-        if !self.is_http2 && before.saturating_add(bytes) > ANSWER_BYTES_MAX {
+        if !self.is_http2 && before.saturating_add(bytes) > self.answer_bytes_max {
             return Err(io::Error::other(AnswerTooLong));
         }
         Ok(())

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
 use super::EndpointResponse;
-use crate::outbound::MASKED;
+use crate::MASKED;
 
 /// As much of the headers is kept for the log.
 const HEADERS_BYTES_MAX: usize = 8 * 1024;

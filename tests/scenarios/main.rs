@@ -14,6 +14,7 @@ mod five_systems;
 mod foreign_clients;
 mod formats;
 mod four_services;
+mod imports;
 mod live_changes;
 mod loops;
 mod outages;

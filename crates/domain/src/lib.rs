@@ -44,6 +44,7 @@ pub mod dead_letter;
 pub mod redrive;
 
 pub mod import;
+pub mod package;
 pub mod schedule;
 
 pub mod access;

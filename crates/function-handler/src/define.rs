@@ -1,5 +1,6 @@
 //! Turns what people ask for into functions and triggers, and says precisely what is wrong with it.
 
+pub(crate) mod schedules;
 pub(crate) mod script;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,7 +11,7 @@ use domain::function::limits::check_batching;
 use domain::function::{
     Credentials, Function, FunctionSettings, OVERLAP_DEFAULT, OVERLAP_MAX, Signing, parse_url,
 };
-use domain::name::{FunctionName, ProjectName};
+use domain::name::{FunctionName, Name, ProjectName};
 use domain::pattern::PathPattern;
 use domain::retry::RetryPolicy;
 use domain::schema::Schema;
@@ -254,7 +255,7 @@ fn change_settings(
     Ok(())
 }
 
-fn check(function: &Function) -> Result<(), Fault> {
+pub(crate) fn check(function: &Function) -> Result<(), Fault> {
     let settings = function.settings.check();
     if let (Ok(()), Some(schema)) = (&settings, &function.settings.parameters_schema) {
         Schema::parse(schema).map_err(|error| {
@@ -379,6 +380,20 @@ pub(crate) fn function_name(field: &str, text: &str) -> Result<FunctionName, Fau
     text.parse().map_err(|error| of_name(field, error))
 }
 
+/// `[PACKAGE/]NAME`, where a name alone is one of this package.
+pub(crate) fn function_in(
+    package: Option<&Name>,
+    field: &str,
+    text: &str,
+) -> Result<FunctionName, Fault> {
+    match package {
+        Some(package) if !text.is_empty() && !text.contains('/') => {
+            function_name(field, &format!("{package}/{text}"))
+        }
+        Some(_) | None => function_name(field, text),
+    }
+}
+
 /// A trigger asks for so many attributes at most, as an event has no more than a few.
 const OPTIONS_MAX: usize = 16;
 
@@ -420,7 +435,7 @@ fn depth_max(wanted: Option<u32>) -> Result<u32, Fault> {
     }
 }
 
-fn url(text: &str) -> Result<Url, Fault> {
+pub(crate) fn url(text: &str) -> Result<Url, Fault> {
     if text.is_empty() {
         return Err(Fault::missing("url", "an http or https URL"));
     }

@@ -7,8 +7,10 @@
 mod deliveries;
 mod function_flags;
 mod gateway;
+mod imports;
 mod redrive_flags;
 mod rotation;
+mod schedules;
 mod sessions;
 mod trigger_flags;
 
@@ -22,8 +24,10 @@ pub(crate) use self::deliveries::Deliveries;
 use self::function_flags::parse_header;
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
 pub(crate) use self::gateway::{Gateway, Scripts, Services};
+pub(crate) use self::imports::{Export, Import, Packages};
 pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay};
 pub(crate) use self::rotation::Rotation;
+pub(crate) use self::schedules::{Payload, Schedules, Times};
 pub(crate) use self::sessions::Sessions;
 pub(crate) use self::trigger_flags::{Conditions, Retry};
 
@@ -142,6 +146,19 @@ pub(crate) enum ClientCommand {
     #[command(subcommand)]
     Triggers(Box<Triggers>),
 
+    /// Set clocks that call functions, and see what came of it
+    #[command(subcommand)]
+    Schedules(Box<Schedules>),
+
+    /// Change functions, triggers and schedules together, version by version
+    #[command(subcommand)]
+    Packages(Packages),
+
+    /// Take over what another system is configured to do, from a file of its own
+    Import(Import),
+
+    /// Print a file as it was imported, byte for byte
+    Export(Export),
     /// Put services behind the API gateway, and see which events their calls fire
     #[command(subcommand)]
     Gateway(Gateway),

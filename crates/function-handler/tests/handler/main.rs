@@ -14,6 +14,8 @@ mod access;
 mod describing;
 mod disabling;
 mod following;
+mod packages;
+mod schedules;
 mod secrets;
 mod sessions;
 

@@ -23,10 +23,13 @@ use protocol::envelope::Envelope;
 use protocol::functions::v1 as functions;
 use protocol::functions::v1::function_service_client::FunctionServiceClient;
 use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
+use protocol::imports::v1::import_service_client::ImportServiceClient;
+use protocol::packages::v1::package_service_client::PackageServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::registry::v1::registry_service_client::RegistryServiceClient;
 use protocol::registry_feed::RegistryView;
+use protocol::schedules::v1::schedule_service_client::ScheduleServiceClient;
 use protocol::sessions::v1::session_service_client::SessionServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use protocol::well_known::FieldMask;
@@ -404,6 +407,18 @@ impl Handler {
 
     pub(crate) fn triggers(&self) -> TriggerServiceClient<Routes> {
         TriggerServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn packages(&self) -> PackageServiceClient<Routes> {
+        PackageServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn imports(&self) -> ImportServiceClient<Routes> {
+        ImportServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn schedules(&self) -> ScheduleServiceClient<Routes> {
+        ScheduleServiceClient::new(self.routes.clone())
     }
 
     pub(crate) fn projects(&self) -> ProjectServiceClient<Routes> {

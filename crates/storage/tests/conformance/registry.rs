@@ -46,7 +46,7 @@ pub(crate) fn key(id: &str, project: &str) -> ApiKey {
     }
 }
 
-fn function(name: &str) -> Function {
+pub(crate) fn function(name: &str) -> Function {
     Function {
         project: "acme".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -115,7 +115,7 @@ fn credentials() -> Credentials {
     }
 }
 
-fn trigger(name: &str, function: &str) -> Trigger {
+pub(crate) fn trigger(name: &str, function: &str) -> Trigger {
     Trigger {
         project: "acme".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -164,7 +164,10 @@ async fn with_acme(stores: &Stores) -> &Arc<dyn RegistryStore> {
     &stores.registry
 }
 
-async fn with_function<'a>(stores: &'a Stores, name: &str) -> &'a Arc<dyn RegistryStore> {
+pub(crate) async fn with_function<'a>(
+    stores: &'a Stores,
+    name: &str,
+) -> &'a Arc<dyn RegistryStore> {
     let registry = with_acme(stores).await;
     registry
         .create_function(&function(name), None)

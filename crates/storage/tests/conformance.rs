@@ -6,6 +6,8 @@
     reason = "a broken set-up should stop the test"
 )]
 
+#[path = "conformance/gateways.rs"]
+mod gateways;
 #[path = "conformance/lanes.rs"]
 mod lanes;
 #[path = "conformance/lines.rs"]
@@ -214,6 +216,9 @@ on_both_databases! {
         a_change_wakes_those_who_wait,
         a_row_without_settings_has_their_defaults,
         a_hundred_thousand_triggers_load;
+    gateways:
+        services_are_kept_with_what_their_calls_fire,
+        a_script_is_kept_as_it_was_made;
     token_keys:
         token_keys_are_made_once_and_replaced,
         token_keys_are_in_no_table_in_clear;

@@ -46,7 +46,7 @@ fn key(id: &str, project: &str) -> ApiKey {
     }
 }
 
-fn function(name: &str) -> Function {
+pub(crate) fn function(name: &str) -> Function {
     Function {
         project: "acme".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -111,7 +111,7 @@ fn credentials() -> Credentials {
     }
 }
 
-fn trigger(name: &str, function: &str) -> Trigger {
+pub(crate) fn trigger(name: &str, function: &str) -> Trigger {
     Trigger {
         project: "acme".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -149,7 +149,7 @@ fn trigger(name: &str, function: &str) -> Trigger {
     }
 }
 
-async fn with_acme(stores: &Stores) -> &Arc<dyn RegistryStore> {
+pub(crate) async fn with_acme(stores: &Stores) -> &Arc<dyn RegistryStore> {
     stores
         .registry
         .create_project(&project("acme"), &key("tlk_first", "acme"))

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use domain::session::{LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN};
 use serde::{Deserialize, Serialize};
 
 /// `[delivery_worker]`.
@@ -22,6 +23,9 @@ pub struct Config {
     pub connect_timeout: settings::Duration,
     /// Whether a delivery that failed for good is told as `system.delivery.dead` and `dlq_<trigger>`.
     pub dead_letters: bool,
+    /// The session that a request carries for its user is valid this long from the request on, 10m to
+    /// 20m.
+    pub session_lifetime: settings::Duration,
     /// `[delivery_worker.egress]`: where requests may go.
     pub egress: egress::Config,
 }
@@ -37,6 +41,7 @@ impl Default for Config {
             messages_in_hand_max: 256,
             connect_timeout: Duration::from_secs(3).into(),
             dead_letters: true,
+            session_lifetime: LIFETIME_DEFAULT.into(),
             egress: egress::Config::default(),
         }
     }
@@ -50,6 +55,12 @@ impl Config {
         }
         if self.messages_in_hand_max == 0 {
             faults.add("delivery_worker.messages_in_hand_max is 0: at least 1 is needed");
+        }
+        if !(LIFETIME_MIN..=LIFETIME_MAX).contains(&self.session_lifetime.get()) {
+            faults.add(format!(
+                "delivery_worker.session_lifetime is {}: 10m to 20m",
+                self.session_lifetime
+            ));
         }
         if let Err(fault) = self.egress.policy("delivery_worker", false) {
             faults.add(fault);

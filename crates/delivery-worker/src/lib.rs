@@ -30,6 +30,7 @@ pub mod settle;
 
 pub mod dead_letter;
 
+pub mod progress;
 pub mod recent;
 
 pub mod outbound;

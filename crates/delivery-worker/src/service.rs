@@ -83,6 +83,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         registry: parts.registry.clone(),
         client,
         worker: parts.worker.as_str().into(),
+        session_lifetime: config.session_lifetime.into(),
     };
     let publisher = parts.broker.publisher();
     let settler = Settler {

@@ -23,10 +23,12 @@ pub mod gateway;
 
 pub mod format;
 pub mod function;
+pub mod session;
 pub mod signature;
 pub mod template;
 pub mod token;
 
+pub mod answer;
 pub mod delivery;
 pub mod disable;
 pub mod lineage;
@@ -37,6 +39,9 @@ pub mod shard;
 
 pub mod dead_letter;
 pub mod redrive;
+
+pub mod import;
+pub mod schedule;
 
 pub mod access;
 pub mod address;

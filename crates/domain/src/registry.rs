@@ -1,5 +1,7 @@
 //! Everything configured, as one snapshot with a revision, kept up to date by changes.
 
+mod sessions;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use crate::access::{ApiKey, KeyHash, Refusal, Scope};
 use crate::function::{Function, TokenAlgorithm};
 use crate::gateway::{GatewayService, ServiceName};
 use crate::name::{FunctionName, ProjectName, TriggerName};
+use crate::session::{SessionKeys, SessionRevocation};
 use crate::token::TokenKeys;
 use crate::trigger::Trigger;
 
@@ -44,6 +47,9 @@ pub enum Change {
     },
     /// What signs a project's tokens, or the system's.
     TokenKeys(TokenKeys),
+    /// The public halves of the system's, for who must not have them.
+    SessionKeys(SessionKeys),
+    SessionsRevoked(SessionRevocation),
     Gateway(GatewayService),
     GatewayDeleted {
         project: ProjectName,
@@ -69,6 +75,7 @@ pub struct Registry {
     functions: HashMap<(ProjectName, FunctionName), Arc<Function>>,
     triggers: HashMap<(ProjectName, TriggerName), Arc<Trigger>>,
     token_keys: HashMap<Option<ProjectName>, Arc<TokenKeys>>,
+    sessions: sessions::Sessions,
     gateways: HashMap<(ProjectName, ServiceName), Arc<GatewayService>>,
     /// The triggers of each project that are scripts of API calls: most projects have none.
     scripts: HashMap<ProjectName, Vec<Arc<Trigger>>>,
@@ -115,8 +122,13 @@ impl Registry {
                 self.triggers.remove(&(project, name));
             }
             Change::TokenKeys(keys) => {
+                if keys.project.is_none() {
+                    self.sessions.set_keys(SessionKeys::of(&keys));
+                }
                 self.token_keys.insert(keys.project.clone(), Arc::new(keys));
             }
+            Change::SessionKeys(keys) => self.sessions.set_keys(keys),
+            Change::SessionsRevoked(revocation) => self.sessions.revoke(revocation),
             Change::Gateway(service) => {
                 let key = (service.project.clone(), service.name.clone());
                 self.gateways.insert(key, Arc::new(service));

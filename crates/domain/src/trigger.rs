@@ -120,6 +120,37 @@ pub enum Decision {
 }
 
 impl Trigger {
+    /// A trigger that calls the function for every event, with every default.
+    pub fn new(
+        project: ProjectName,
+        name: TriggerName,
+        function: FunctionName,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            project,
+            name,
+            function,
+            is_enabled: true,
+            on: Vec::new(),
+            subject: None,
+            prefix: None,
+            suffix: None,
+            options: BTreeMap::new(),
+            filter: None,
+            format: None,
+            template: None,
+            retry: RetryPolicy::default(),
+            ordering: Ordering::default(),
+            backlog: Backlog::default(),
+            depth_max: DEPTH_MAX,
+            created_at: at,
+            updated_at: at,
+            script: None,
+            revision: 0,
+        }
+    }
+
     /// Whether the event calls this trigger's function, and what the patterns captured.
     pub fn matches(&self, event: &Event) -> Option<Captures> {
         match self.decide(event, &Facts::of(event)) {

@@ -8,7 +8,7 @@ use domain::Timestamp;
 use domain::event::{Actor, Event};
 use domain::event_type::EventType;
 use domain::format::{Format, RenderError, RenderInput, Rendered, render};
-use domain::id::EventId;
+use domain::id::{DeliveryId, EventId};
 use domain::pattern::Captures;
 use serde_json::Value;
 
@@ -79,6 +79,10 @@ fn render_with(format: Format, event: &Event, session: Option<&str>) -> Rendered
         captures: &captures,
         secret: "s3cr\"et",
         function_session: session,
+        function: &"shop/on-row".parse().unwrap(),
+        delivery: DeliveryId::derive(event.eid, "on-row"),
+        node: "worker-1",
+        call_headers: &[],
     };
     let first = render(format, &input).unwrap();
     assert_eq!(first, render(format, &input).unwrap(), "rendering is pure");
@@ -361,6 +365,10 @@ fn a_media_type_that_would_split_the_request_is_never_sent() {
         captures: &captures,
         secret: "",
         function_session: None,
+        function: &"shop/on-row".parse().unwrap(),
+        delivery: DeliveryId::derive(event.eid, "on-row"),
+        node: "worker-1",
+        call_headers: &[],
     };
     let error = render(Format::CloudEventsBinary, &input).unwrap_err();
     assert!(matches!(error, RenderError::ContentType(_)), "{error}");

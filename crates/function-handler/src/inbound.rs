@@ -9,6 +9,7 @@ pub mod keys;
 pub mod operate;
 pub mod projects;
 pub(crate) mod scripts_http;
+pub mod sessions;
 pub mod triggers;
 
 pub mod follow_registry;

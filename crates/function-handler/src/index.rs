@@ -142,7 +142,9 @@ impl Index {
                 | Change::FunctionDeleted { .. }
                 | Change::TokenKeys(_)
                 | Change::Gateway(_)
-                | Change::GatewayDeleted { .. } => None,
+                | Change::GatewayDeleted { .. }
+                | Change::SessionKeys(_)
+                | Change::SessionsRevoked(_) => None,
             });
             changed
                 .map(|(project, name)| (project, name, registry.trigger(project, name).cloned()))

@@ -341,7 +341,9 @@ async fn wake_resumed(
                 | Change::TriggerDeleted { .. }
                 | Change::TokenKeys(_)
                 | Change::Gateway(_)
-                | Change::GatewayDeleted { .. } => Ok(()),
+                | Change::GatewayDeleted { .. }
+                | Change::SessionKeys(_)
+                | Change::SessionsRevoked(_) => Ok(()),
             };
             if let Err(error) = woken {
                 warn!(error = %with_causes(&error), "what was resumed is looked at some seconds later");

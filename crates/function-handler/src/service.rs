@@ -19,6 +19,7 @@ use protocol::projects::v1::key_service_server::KeyServiceServer;
 use protocol::projects::v1::project_service_server::ProjectServiceServer;
 use protocol::registry::v1::registry_service_server::RegistryServiceServer;
 use protocol::registry_feed::{self, RegistryView};
+use protocol::sessions::v1::session_service_server::SessionServiceServer;
 use protocol::waiting::v1::waiting_service_server::WaitingServiceServer;
 use serde::{Deserialize, Serialize};
 use settings::SecretString;
@@ -39,6 +40,7 @@ use crate::inbound::operate::Operate;
 use crate::inbound::projects::Projects;
 use crate::inbound::registry::RegistryFeed;
 use crate::inbound::scripts_http;
+use crate::inbound::sessions::{self, Sessions};
 use crate::inbound::triggers::Triggers;
 use crate::inbound::waiting::WaitingIntake;
 use crate::index::Index;
@@ -57,6 +59,7 @@ pub const SERVED: &[&str] = &[
     "tripline.projects.v1.ProjectService",
     "tripline.projects.v1.KeyService",
     "tripline.registry.v1.RegistryService",
+    "tripline.sessions.v1.SessionService",
     "tripline.waiting.v1.WaitingService",
 ];
 
@@ -193,6 +196,7 @@ impl Service {
             .add_service(ProjectServiceServer::new(Projects { desk: desk() }))
             .add_service(KeyServiceServer::new(Keys { desk: desk() }))
             .add_service(RegistryServiceServer::new(RegistryFeed { desk: desk() }))
+            .add_service(SessionServiceServer::new(Sessions { desk: desk() }))
             .add_service(
                 GatewayServiceServer::new(Gateway { desk: desk() })
                     // A document, and what is around it.
@@ -202,9 +206,11 @@ impl Service {
             .add_service(WaitingServiceServer::new(self.operate.clone()))
     }
 
-    /// Public keys; functions and triggers are managed by gRPC.
+    /// Public keys, and whether a session is in force; all else is managed by gRPC.
     pub fn http(&self) -> Router {
+        let desk = self.desk.clone();
         token_keys::router(self.desk.index.view().clone())
+            .merge(sessions::router(Sessions { desk }))
             .merge(scripts_http::router(self.scripts.clone()))
     }
 }

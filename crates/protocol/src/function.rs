@@ -85,6 +85,7 @@ impl From<&Trigger> for functions::Trigger {
                 .map(Template::content_type)
                 .unwrap_or_default()
                 .to_owned(),
+            expect_json_response: trigger.retry.expects_json,
             ..Self::default()
         };
         show_script(trigger, &mut shown);

@@ -10,6 +10,7 @@ pub mod envelope;
 mod event;
 mod record;
 mod registry_change;
+mod session;
 mod time;
 
 pub mod access;
@@ -55,6 +56,6 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, gateway, intercept, logs, projects, redrive, registry, waiting,
-    wire
+    delivery, events, functions, gateway, intercept, logs, projects, redrive, registry, sessions,
+    types, waiting, wire
 );

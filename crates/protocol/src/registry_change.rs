@@ -39,6 +39,8 @@ impl From<&Change> for wire::RegistryChange {
                 name: name.to_string(),
             }),
             Change::TokenKeys(keys) => Wire::TokenKeys(keys.into()),
+            Change::SessionKeys(keys) => Wire::SessionKeys(keys.into()),
+            Change::SessionsRevoked(revocation) => Wire::SessionsRevoked(revocation.into()),
             Change::Gateway(service) => Wire::Gateway(service.into()),
             Change::GatewayDeleted { project, name } => Wire::GatewayDeleted(wire::RegistryName {
                 project: project.to_string(),
@@ -77,6 +79,8 @@ impl TryFrom<wire::RegistryChange> for Change {
                 name: parse("trigger_deleted.name", &deleted.name)?,
             },
             Wire::TokenKeys(keys) => Self::TokenKeys(keys.try_into()?),
+            Wire::SessionKeys(keys) => Self::SessionKeys(keys.into()),
+            Wire::SessionsRevoked(revocation) => Self::SessionsRevoked(revocation.try_into()?),
             Wire::Gateway(service) => Self::Gateway(service.try_into()?),
             Wire::GatewayDeleted(deleted) => Self::GatewayDeleted {
                 project: parse("gateway_deleted.project", &deleted.project)?,

@@ -262,6 +262,7 @@ impl From<&Trigger> for wire::TriggerSettings {
                 .map(Template::content_type)
                 .unwrap_or_default()
                 .to_owned(),
+            expect_json_response: trigger.retry.expects_json,
             script: trigger.script.as_deref().map(Into::into),
         }
     }
@@ -276,6 +277,7 @@ impl wire::TriggerSettings {
         if let Some(retry) = &self.retry {
             retry.apply(&mut trigger.retry)?;
         }
+        trigger.retry.expects_json = self.expect_json_response;
         trigger.options = self.options.clone().into_iter().collect();
         trigger.filter = match self.filter.as_str() {
             "" => None,

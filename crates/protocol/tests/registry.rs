@@ -117,6 +117,7 @@ fn trigger() -> Trigger {
             connect_timeout: Some(Duration::from_secs(1)),
             first_byte_timeout: Some(Duration::from_secs(2)),
             timeout: Duration::from_secs(3),
+            expects_json: true,
         },
         ordering: Ordering::Key,
         backlog: Backlog::Latest,

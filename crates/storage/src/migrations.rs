@@ -48,6 +48,11 @@ const POSTGRES: &Listed = &[
         include_str!("../migrations/postgres/0008_first_attempts.sql"),
     ),
     (
+        9,
+        "sessions and types",
+        include_str!("../migrations/postgres/0009_sessions_and_types.sql"),
+    ),
+    (
         12,
         "gateway",
         include_str!("../migrations/postgres/0012_gateway.sql"),
@@ -79,6 +84,11 @@ const SQLITE_TRIPLINE: &Listed = &[
         5,
         "token keys",
         include_str!("../migrations/sqlite/tripline/0005_token_keys.sql"),
+    ),
+    (
+        6,
+        "sessions and types",
+        include_str!("../migrations/sqlite/tripline/0006_sessions_and_types.sql"),
     ),
     (
         9,

@@ -22,6 +22,8 @@ mod records;
 mod redrives;
 #[path = "conformance/registry.rs"]
 mod registry;
+#[path = "conformance/sessions.rs"]
+mod sessions;
 #[path = "conformance/token_keys.rs"]
 mod token_keys;
 #[path = "conformance/waiting_room.rs"]
@@ -222,6 +224,8 @@ on_both_databases! {
     token_keys:
         token_keys_are_made_once_and_replaced,
         token_keys_are_in_no_table_in_clear;
+    sessions:
+        revoked_sessions_are_told_and_forgotten;
     waiting_room:
         a_row_comes_when_it_is_due_and_only_once,
         a_claim_that_runs_out_comes_again,

@@ -7,10 +7,9 @@ use broker::{PublishError, Pushed};
 use domain::Timestamp;
 use domain::event::Event;
 use domain::id::EventId;
-use domain::name::ProjectName;
-use domain::registry::Registry;
 use futures::FutureExt as _;
 use futures::future::{Shared, join_all};
+use protocol::access::Caller;
 use protocol::fault::{Fault, FaultKind};
 use protocol::registry_feed::RegistryView;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -94,16 +93,16 @@ impl Door {
         }))
     }
 
-    /// Asks `decide` for the project of a call, from what is configured and whether keys are needed.
-    pub(crate) fn authorise(
+    /// Asks `decide` who makes a call, from what is configured and whether keys are needed.
+    pub(crate) fn admit(
         &self,
-        decide: impl FnOnce(&Registry, bool) -> Result<ProjectName, Fault>,
-    ) -> Result<ProjectName, Fault> {
+        decide: impl FnOnce(&RegistryView, bool) -> Result<Caller, Fault>,
+    ) -> Result<Caller, Fault> {
         if !self.0.registry.is_filled() {
             let message = "which projects and keys there are is not known here yet";
             return Err(Fault::unavailable(message));
         }
-        decide(&self.0.registry.read(), self.0.keys_required)
+        decide(&self.0.registry, self.0.keys_required)
     }
 
     /// Room for a request's bytes, as long as what is given back is held.

@@ -11,6 +11,7 @@ use protocol::logs::v1::log_service_client::LogServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::redrive::v1::redrive_service_client::RedriveServiceClient;
+use protocol::sessions::v1::session_service_client::SessionServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -126,6 +127,12 @@ impl Connection {
 
     pub(crate) fn projects(&self) -> Result<ProjectServiceClient<Authorised>, Failure> {
         Ok(ProjectServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn sessions(&self) -> Result<SessionServiceClient<Authorised>, Failure> {
+        Ok(SessionServiceClient::new(
             self.connect(self.functions_server.as_ref())?,
         ))
     }

@@ -9,6 +9,7 @@ mod function_flags;
 mod gateway;
 mod redrive_flags;
 mod rotation;
+mod sessions;
 mod trigger_flags;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
 pub(crate) use self::gateway::{Gateway, Scripts, Services};
 pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay};
 pub(crate) use self::rotation::Rotation;
+pub(crate) use self::sessions::Sessions;
 pub(crate) use self::trigger_flags::{Conditions, Retry};
 
 const AFTER_HELP: &str = "\
@@ -174,6 +176,10 @@ pub(crate) enum ClientCommand {
     #[command(subcommand)]
     Keys(Keys),
 
+    /// See whether a function's session is in force; end those of a user who was disabled
+    #[command(subcommand)]
+    Sessions(Sessions),
+
     /// Create and list projects
     #[command(subcommand)]
     Projects(Projects),
@@ -283,7 +289,8 @@ pub(crate) enum Functions {
         /// Only events about resources that match, for example datasets/*/buckets/{bucket}/**
         #[arg(long, value_name = "PATTERN")]
         subject: Option<String>,
-        /// schmuckli, cloudevents-structured (the default) or cloudevents-binary
+        /// cloudevents-structured (the default), cloudevents-binary, cloudevents-batch, schmuckli,
+        /// space-cloud, yandex, extremum, kii or dreamfactory
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
@@ -301,7 +308,8 @@ pub(crate) enum Functions {
         /// Where it is called from now on
         #[arg(long)]
         url: Option<String>,
-        /// schmuckli, cloudevents-structured or cloudevents-binary
+        /// cloudevents-structured, cloudevents-binary, cloudevents-batch, schmuckli, space-cloud, yandex,
+        /// extremum, kii or dreamfactory
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
@@ -479,6 +487,12 @@ pub(crate) enum Projects {
     /// Make a new secret for the project's X-SC-Token, shown once; it signs after the overlap
     RotateSecret {
         name: String,
+        #[command(flatten)]
+        rotation: Rotation,
+    },
+    /// Make a new key for the system, which signs function sessions; needs the operator's token as
+    /// --api-key
+    RotateSystemKey {
         #[command(flatten)]
         rotation: Rotation,
     },

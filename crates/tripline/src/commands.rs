@@ -13,6 +13,7 @@ mod projects;
 mod redrive;
 mod scripts;
 pub(crate) mod serve;
+mod sessions;
 mod triggers;
 pub(crate) mod up;
 mod why;
@@ -48,6 +49,7 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Replay(options) => redrive::replay(*options, &connection).await,
             ClientCommand::Why { event, function } => why::run(event, function, &connection).await,
             ClientCommand::Keys(command) => keys::run(command, &connection).await,
+            ClientCommand::Sessions(command) => sessions::run(command, &connection).await,
             ClientCommand::Projects(command) => projects::run(command, &connection).await,
             ClientCommand::Bench(options) => bench::run(*options, &connection).await,
             ClientCommand::Health => health::run(&connection).await,

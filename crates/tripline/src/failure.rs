@@ -57,7 +57,11 @@ impl From<Status> for Failure {
         let fault = Fault::from_status(&status);
         let exit_code = match fault.kind {
             FaultKind::Invalid | FaultKind::TooLarge => 3,
-            FaultKind::Unauthenticated | FaultKind::Forbidden => 4,
+            FaultKind::Unauthenticated
+            | FaultKind::SessionExpired
+            | FaultKind::SessionRevoked
+            | FaultKind::Forbidden
+            | FaultKind::SessionScope => 4,
             FaultKind::NotFound => 5,
             FaultKind::AlreadyExists => 6,
             FaultKind::Unavailable | FaultKind::Exhausted => 7,

@@ -154,7 +154,9 @@ impl FunctionWatch {
             | Change::TriggerDeleted { .. }
             | Change::TokenKeys(_)
             | Change::Gateway(_)
-            | Change::GatewayDeleted { .. } => {}
+            | Change::GatewayDeleted { .. }
+            | Change::SessionKeys(_)
+            | Change::SessionsRevoked(_) => {}
         }
     }
 

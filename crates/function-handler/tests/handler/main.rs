@@ -16,6 +16,7 @@ mod disabling;
 mod following;
 mod gateway;
 mod secrets;
+mod sessions;
 
 mod loops;
 mod matching;

@@ -19,10 +19,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use domain::access::Scope;
-use domain::name::ProjectName;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
-use protocol::access::authorise_named;
+use protocol::access::{Caller, admit_named};
 use protocol::fault::{Fault, FaultKind};
 use protocol::problem;
 use serde::Serialize;
@@ -143,7 +142,7 @@ impl Http {
         headers: &HeaderMap,
         body: &mut Incoming,
     ) -> Result<Response, Refusal> {
-        let project = self.authorise(headers, project)?;
+        let caller = self.admit(headers, project)?;
         let mode = media::mode(headers).map_err(Refusal::MediaType)?;
         let key = idempotency_key(headers)?;
         // What is not ASCII is no lineage, but it is not an absent one either.
@@ -153,7 +152,8 @@ impl Http {
         let body = self.read(body).await?;
         let (brought, dialect) = read_events(mode, headers, &body)?;
         let call = Call {
-            project,
+            project: caller.project().clone(),
+            session: caller.session().cloned(),
             dialect,
             traceparent: text(headers, HEADER),
             lineage,
@@ -172,18 +172,13 @@ impl Http {
         }
     }
 
-    fn authorise(&self, headers: &HeaderMap, project: &str) -> Result<ProjectName, Fault> {
+    fn admit(&self, headers: &HeaderMap, project: &str) -> Result<Caller, Fault> {
         let authorization = headers.get(header::AUTHORIZATION);
         // What is not ASCII is no key, but it is not an absent one either.
         let authorization = authorization.map(|value| value.to_str().unwrap_or_default());
-        self.door.authorise(|registry, keys_required| {
-            authorise_named(
-                registry,
-                authorization,
-                Some(project),
-                Scope::Emit,
-                keys_required,
-            )
+        self.door.admit(|view, keys_required| {
+            let named = Some(project);
+            admit_named(view, authorization, named, Scope::Emit, keys_required)
         })
     }
 

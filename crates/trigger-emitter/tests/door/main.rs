@@ -15,6 +15,7 @@ mod unread;
 
 mod keys;
 mod repeats;
+mod sessions;
 
 mod outage;
 mod rabbitmq;

@@ -5,6 +5,7 @@
     reason = "a broken set-up should stop the test"
 )]
 
+mod api_gateway;
 mod api_keys;
 mod at_least_once;
 mod bad_input;

@@ -23,6 +23,8 @@ use protocol::envelope::Envelope;
 use protocol::functions::v1 as functions;
 use protocol::functions::v1::function_service_client::FunctionServiceClient;
 use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
+use protocol::gateway::v1::gateway_service_client::GatewayServiceClient;
+use protocol::gateway::v1::script_service_client::ScriptServiceClient;
 use protocol::imports::v1::import_service_client::ImportServiceClient;
 use protocol::packages::v1::package_service_client::PackageServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
@@ -423,6 +425,14 @@ impl Handler {
 
     pub(crate) fn projects(&self) -> ProjectServiceClient<Routes> {
         ProjectServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn gateway(&self) -> GatewayServiceClient<Routes> {
+        GatewayServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn scripts(&self) -> ScriptServiceClient<Routes> {
+        ScriptServiceClient::new(self.routes.clone())
     }
 
     pub(crate) fn keys(&self) -> KeyServiceClient<Routes> {

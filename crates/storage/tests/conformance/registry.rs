@@ -155,7 +155,7 @@ pub(crate) fn trigger(name: &str, function: &str) -> Trigger {
     }
 }
 
-async fn with_acme(stores: &Stores) -> &Arc<dyn RegistryStore> {
+pub(crate) async fn with_acme(stores: &Stores) -> &Arc<dyn RegistryStore> {
     stores
         .registry
         .create_project(&project("acme"), &key("tlk_first", "acme"))

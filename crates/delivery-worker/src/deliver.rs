@@ -1,5 +1,6 @@
 //! One attempt: find what is configured, make the request, send it, and say what came of it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +85,7 @@ impl Deliverer {
         function: &Arc<Function>,
         trigger: &Trigger,
     ) -> Settlement {
+        let event = &*self.numbered(event);
         let _under_way = metrics::UnderWay::begin();
         let started_at = Timestamp::now();
         let traceparent = trace::outgoing(event.traceparent.as_deref());
@@ -153,6 +155,18 @@ impl Deliverer {
             waiting: next_attempt_at.map(|due_at| next_try(event, target, ended_at, due_at)),
             exchange: Some(exchange),
             called,
+        }
+    }
+
+    /// The event with the number that its project has given to its type.
+    pub fn numbered<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
+        let registry = self.registry.read();
+        match registry.numbered(&event.project, &event.event_type) {
+            None => Cow::Borrowed(event),
+            Some(event_type) => Cow::Owned(Event {
+                event_type,
+                ..event.clone()
+            }),
         }
     }
 

@@ -16,6 +16,7 @@ pub mod event_type;
 pub mod filter;
 pub mod matching;
 pub mod pattern;
+pub mod schema;
 pub mod trigger;
 
 pub mod format;

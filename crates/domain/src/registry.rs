@@ -1,6 +1,7 @@
 //! Everything configured, as one snapshot with a revision, kept up to date by changes.
 
 mod sessions;
+mod types;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::access::{ApiKey, KeyHash, Refusal, Scope};
+use crate::event_type::{CustomType, EventType};
 use crate::function::{Function, TokenAlgorithm};
 use crate::name::{FunctionName, ProjectName, TriggerName};
 use crate::session::{SessionKeys, SessionRevocation};
@@ -49,6 +51,11 @@ pub enum Change {
     /// The public halves of the system's, for who must not have them.
     SessionKeys(SessionKeys),
     SessionsRevoked(SessionRevocation),
+    EventType(CustomType),
+    EventTypeDeleted {
+        project: ProjectName,
+        name: EventType,
+    },
 }
 
 /// Changes that belong together, and the revision they lead to.
@@ -70,6 +77,7 @@ pub struct Registry {
     triggers: HashMap<(ProjectName, TriggerName), Arc<Trigger>>,
     token_keys: HashMap<Option<ProjectName>, Arc<TokenKeys>>,
     sessions: sessions::Sessions,
+    types: types::Types,
 }
 
 impl Registry {
@@ -113,6 +121,15 @@ impl Registry {
             }
             Change::SessionKeys(keys) => self.sessions.set_keys(keys),
             Change::SessionsRevoked(revocation) => self.sessions.revoke(revocation),
+            Change::EventType(custom) => {
+                let of_project = self.types.entry(custom.project.clone());
+                of_project.or_default().insert(custom);
+            }
+            Change::EventTypeDeleted { project, name } => {
+                if let Some(of_project) = self.types.get_mut(&project) {
+                    of_project.remove(&name);
+                }
+            }
         }
     }
 

@@ -9,6 +9,7 @@ pub mod operate;
 pub mod projects;
 pub mod sessions;
 pub mod triggers;
+pub mod types;
 
 pub mod follow_registry;
 pub mod registry;

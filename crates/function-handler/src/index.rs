@@ -142,7 +142,9 @@ impl Index {
                 | Change::FunctionDeleted { .. }
                 | Change::TokenKeys(_)
                 | Change::SessionKeys(_)
-                | Change::SessionsRevoked(_) => None,
+                | Change::SessionsRevoked(_)
+                | Change::EventType(_)
+                | Change::EventTypeDeleted { .. } => None,
             });
             changed
                 .map(|(project, name)| (project, name, registry.trigger(project, name).cloned()))

@@ -17,6 +17,7 @@ use protocol::projects::v1::project_service_server::ProjectServiceServer;
 use protocol::registry::v1::registry_service_server::RegistryServiceServer;
 use protocol::registry_feed::{self, RegistryView};
 use protocol::sessions::v1::session_service_server::SessionServiceServer;
+use protocol::types::v1::type_service_server::TypeServiceServer;
 use protocol::waiting::v1::waiting_service_server::WaitingServiceServer;
 use serde::{Deserialize, Serialize};
 use settings::SecretString;
@@ -37,6 +38,7 @@ use crate::inbound::projects::Projects;
 use crate::inbound::registry::RegistryFeed;
 use crate::inbound::sessions::{self, Sessions};
 use crate::inbound::triggers::Triggers;
+use crate::inbound::types::Types;
 use crate::inbound::waiting::WaitingIntake;
 use crate::index::Index;
 use crate::metrics;
@@ -53,6 +55,7 @@ pub const SERVED: &[&str] = &[
     "tripline.projects.v1.KeyService",
     "tripline.registry.v1.RegistryService",
     "tripline.sessions.v1.SessionService",
+    "tripline.types.v1.TypeService",
     "tripline.waiting.v1.WaitingService",
 ];
 
@@ -178,6 +181,7 @@ impl Service {
             .add_service(KeyServiceServer::new(Keys { desk: desk() }))
             .add_service(RegistryServiceServer::new(RegistryFeed { desk: desk() }))
             .add_service(SessionServiceServer::new(Sessions { desk: desk() }))
+            .add_service(TypeServiceServer::new(Types { desk: desk() }))
             .add_service(WaitingServiceServer::new(self.operate.clone()))
     }
 

@@ -41,6 +41,13 @@ impl From<&Change> for wire::RegistryChange {
             Change::TokenKeys(keys) => Wire::TokenKeys(keys.into()),
             Change::SessionKeys(keys) => Wire::SessionKeys(keys.into()),
             Change::SessionsRevoked(revocation) => Wire::SessionsRevoked(revocation.into()),
+            Change::EventType(custom) => Wire::EventType(custom.into()),
+            Change::EventTypeDeleted { project, name } => {
+                Wire::EventTypeDeleted(wire::RegistryName {
+                    project: project.to_string(),
+                    name: name.to_string(),
+                })
+            }
         };
         Self {
             change: Some(change),
@@ -76,6 +83,11 @@ impl TryFrom<wire::RegistryChange> for Change {
             Wire::TokenKeys(keys) => Self::TokenKeys(keys.try_into()?),
             Wire::SessionKeys(keys) => Self::SessionKeys(keys.into()),
             Wire::SessionsRevoked(revocation) => Self::SessionsRevoked(revocation.try_into()?),
+            Wire::EventType(custom) => Self::EventType(custom.try_into()?),
+            Wire::EventTypeDeleted(deleted) => Self::EventTypeDeleted {
+                project: parse("event_type_deleted.project", &deleted.project)?,
+                name: parse("event_type_deleted.name", &deleted.name)?,
+            },
         })
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod implement;
 pub(crate) mod rows;
 pub(crate) mod sessions;
 pub(crate) mod token_keys;
+pub(crate) mod types;
 
 use async_trait::async_trait;
 use domain::access::ApiKey;
@@ -17,6 +18,7 @@ use crate::Error;
 
 pub use self::sessions::SessionStore;
 pub use self::token_keys::TokenKeyStore;
+pub use self::types::TypeStore;
 
 /// A page of a listing, in order of name.
 #[derive(Debug, Clone)]
@@ -84,7 +86,9 @@ pub(crate) fn require_new(
 /// The configured. Every change commits together with the raised revision, which is set in the
 /// `revision` field of what is stored (the value passed in is ignored) and answered.
 #[async_trait]
-pub trait RegistryStore: TokenKeyStore + SessionStore + Send + Sync + std::fmt::Debug {
+pub trait RegistryStore:
+    TokenKeyStore + SessionStore + TypeStore + Send + Sync + std::fmt::Debug
+{
     /// # Errors
     /// `AlreadyExists` when the name is taken.
     async fn create_project(&self, project: &Project, first_key: &ApiKey) -> Result<u64, Error>;

@@ -10,6 +10,7 @@ mod redrive_flags;
 mod rotation;
 mod sessions;
 mod trigger_flags;
+mod types;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay
 pub(crate) use self::rotation::Rotation;
 pub(crate) use self::sessions::Sessions;
 pub(crate) use self::trigger_flags::{Conditions, Retry};
+pub(crate) use self::types::Types;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -134,6 +136,10 @@ pub(crate) enum ClientCommand {
     /// Create and change triggers: which events call a function, and how often it is tried
     #[command(subcommand)]
     Triggers(Box<Triggers>),
+
+    /// See which event types there are; register your own, with a schema and who may emit them
+    #[command(subcommand)]
+    Types(Types),
 
     /// See single deliveries that wait and why; put one off, cancel it, have it tried at once or
     /// again

@@ -13,6 +13,7 @@ mod redrive;
 pub(crate) mod serve;
 mod sessions;
 mod triggers;
+mod types;
 pub(crate) mod up;
 mod why;
 
@@ -39,6 +40,7 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Emit(options) => emit::run(options, &connection).await,
             ClientCommand::Functions(command) => functions::run(*command, &connection).await,
             ClientCommand::Triggers(command) => triggers::run(*command, &connection).await,
+            ClientCommand::Types(command) => types::run(command, &connection).await,
             ClientCommand::Deliveries(command) => deliveries::run(command, &connection).await,
             ClientCommand::Logs(options) => logs::run(options, &connection).await,
             ClientCommand::Redrive(options) => redrive::run(*options, &connection).await,

@@ -55,6 +55,7 @@ impl DeliveryService for Deliveries {
             )
         };
         let event = test_event(&project, &message)?;
+        let event = self.deliverer.numbered(&event);
         Ok(Response::new(self.call(&event, &function).await))
     }
 }

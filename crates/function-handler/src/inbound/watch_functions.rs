@@ -154,7 +154,9 @@ impl FunctionWatch {
             | Change::TriggerDeleted { .. }
             | Change::TokenKeys(_)
             | Change::SessionKeys(_)
-            | Change::SessionsRevoked(_) => {}
+            | Change::SessionsRevoked(_)
+            | Change::EventType(_)
+            | Change::EventTypeDeleted { .. } => {}
         }
     }
 

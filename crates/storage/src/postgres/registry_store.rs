@@ -17,6 +17,7 @@ use crate::columns::{micros, signed, unsigned};
 use crate::registry_store::implement::implement_registry_store;
 use crate::registry_store::sessions::{self, implement_session_store};
 use crate::registry_store::token_keys::{self, implement_token_key_store};
+use crate::registry_store::types::{self, implement_type_store};
 use crate::registry_store::{DELETIONS_KEPT, Page, not_found, require, require_new, rows};
 use crate::{Cipher, Error};
 
@@ -78,3 +79,4 @@ impl Registry {
 implement_registry_store!(Registry, PgConnection);
 implement_token_key_store!(Registry, PgConnection);
 implement_session_store!(Registry, PgConnection);
+implement_type_store!(Registry, PgConnection);

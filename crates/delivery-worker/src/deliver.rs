@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
+use domain::chain::{Answer, Chained, events_in, is_chaining};
 use domain::delivery::{
     ErrorClass, Outcome, Status, Step, Target, Tried, WaitReason, Waiting, begin_of, next_step,
 };
@@ -48,6 +49,8 @@ pub struct Settlement {
     pub exchange: Option<Exchange>,
     /// What it says of a function that wants to be switched off at some time.
     pub called: Option<Called>,
+    /// Events that the answer asked for.
+    pub chained: Vec<Event>,
 }
 
 /// A function that is watched, and what a call of it says.
@@ -123,7 +126,9 @@ impl Deliverer {
         observe(&response, error_class);
         let exchange = exchange(&response, ended_at, trigger.retry.retry_after_max);
         let called = called(function, &response.outcome, ended_at);
+        let chained = self.chained(&response, step, event, target, function, trigger);
         let (status, remark, next_attempt_at) = fate(step);
+        let remark = remark.or(chained.remark);
         let attempted = Attempted {
             project: event.project.clone(),
             event: event.eid,
@@ -155,7 +160,34 @@ impl Deliverer {
             waiting: next_attempt_at.map(|due_at| next_try(event, target, ended_at, due_at)),
             exchange: Some(exchange),
             called,
+            chained: chained.events,
         }
+    }
+
+    /// What an answer that ends the delivery well asks for, where answers are looked into.
+    fn chained(
+        &self,
+        response: &EndpointResponse,
+        step: Step,
+        event: &Event,
+        target: &Target,
+        function: &Function,
+        trigger: &Trigger,
+    ) -> Chained {
+        let is_success = matches!(step, Step::Finish);
+        if !is_success || response.body.is_empty() || !is_chaining(function, trigger) {
+            return Chained::default();
+        }
+        let answer = Answer {
+            event,
+            function: &target.function,
+            delivery: target.delivery,
+            generation: target.generation,
+            body: &response.body,
+            is_truncated: response.truncated,
+            now: Timestamp::now(),
+        };
+        events_in(&answer, &self.registry.read())
     }
 
     /// The event with the number that its project has given to its type.
@@ -328,6 +360,7 @@ pub(crate) fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlem
         waiting: None,
         exchange: None,
         called: None,
+        chained: Vec::new(),
     }
 }
 

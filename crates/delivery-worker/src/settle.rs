@@ -9,9 +9,11 @@ use domain::delivery::{Disable, Ended, Notice, Target};
 use domain::event::Event;
 use domain::name::ProjectName;
 use domain::record::Record;
+use futures::future::try_join_all;
 
 use crate::dead_letter::DeadLetters;
 use crate::deliver::Settlement;
+use crate::metrics;
 
 /// Where settlements go. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -27,7 +29,8 @@ impl Settler {
     /// in the waiting room stands for the delivery until it hears that it has ended.
     ///
     /// # Errors
-    /// Only when the process ends first: then nothing may be acknowledged.
+    /// When the process ends first, or when there is no room for the events that the answer asked for:
+    /// then nothing may be acknowledged.
     pub async fn settle(
         &self,
         event: &Event,
@@ -37,11 +40,13 @@ impl Settler {
     ) -> Result<(), PublishError> {
         let project = settlement.record.project().clone();
         let is_final = settlement.waiting.is_none();
-        let about = if self.dead_letters.is_on() {
+        let about = if self.dead_letters.is_on {
             events_about(event, &settlement.record)
         } else {
             Vec::new()
         };
+        // First: once they are durable a crash repeats the attempt, and with it the same events.
+        self.emit(&settlement.chained).await?;
         // Both are put in line before either is awaited. A crash in between repeats the attempt.
         let waiting = match settlement.waiting {
             Some(waiting) => {
@@ -65,6 +70,14 @@ impl Settler {
         if has_row && is_final {
             self.end(project, target).await?;
         }
+        Ok(())
+    }
+
+    /// Emits what an answer asked for.
+    async fn emit(&self, chained: &[Event]) -> Result<(), PublishError> {
+        let events = &self.dead_letters.events;
+        try_join_all(chained.iter().map(|event| events.emit(event))).await?;
+        metrics::chained(chained.len());
         Ok(())
     }
 

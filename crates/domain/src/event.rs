@@ -16,6 +16,9 @@ pub const DATA_BYTES_MAX: usize = 256 * 1024;
 /// Identifiers, sources, subjects and extension values are kept to this length.
 pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
 
+/// Most readers of JSON give up at 128 levels, and data travels inside other documents.
+pub const JSON_DEPTH_MAX: usize = 100;
+
 /// An event may be kept back for so long, and a delivery put off: a day less than logs are kept.
 pub const AHEAD_MAX: Duration = Duration::from_hours(6 * 24);
 
@@ -74,6 +77,33 @@ impl Event {
     pub fn has_json_data(&self) -> bool {
         self.data_content_type.as_deref().is_some_and(is_json)
     }
+}
+
+/// How deep the brackets of a JSON text are nested; the text need not be valid.
+pub fn json_depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0_usize);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in json {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// `application/json`, `text/json` and `…+json`, with or without parameters.

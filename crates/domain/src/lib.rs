@@ -34,6 +34,7 @@ pub mod record;
 pub mod retry;
 pub mod shard;
 
+pub mod chain;
 pub mod dead_letter;
 pub mod redrive;
 

@@ -33,7 +33,7 @@ const AFFIX_BYTES_MAX: usize = 1024;
 const FUNCTION_FIELDS: &str = "url, format, settings, settings.paused, \
      settings.concurrency_max, settings.rate, settings.headers, settings.batching, \
      settings.disable_on_gone, settings.disable_after, settings.signing, settings.token, \
-     settings.proxy, settings.authorities, credentials, credentials.authorization, \
+     settings.proxy, settings.authorities, settings.events_in_answers, credentials, credentials.authorization, \
      credentials.client_certificate";
 const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, options, filter, \
      format, template, template_content_type, ordering, backlog, depth_max, retry, retry.retries, \
@@ -222,6 +222,7 @@ fn change_settings(
         "settings.token" => settings.token = wanted.token,
         "settings.proxy" => settings.proxy = wanted.proxy,
         "settings.authorities" => settings.authorities = wanted.authorities,
+        "settings.events_in_answers" => settings.events_in_answers = wanted.events_in_answers,
         other => return Err(unknown_path(other, FUNCTION_FIELDS)),
     }
     Ok(())

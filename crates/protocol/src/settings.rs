@@ -59,6 +59,7 @@ impl From<&FunctionSettings> for functions::FunctionSettings {
                 .map(Url::to_string)
                 .unwrap_or_default(),
             authorities: settings.authorities.clone().unwrap_or_default(),
+            events_in_answers: settings.events_in_answers,
         }
     }
 }
@@ -127,6 +128,7 @@ pub fn function_settings(
         },
         proxy: url("settings.proxy", &settings.proxy)?,
         authorities: Some(settings.authorities.clone()).filter(|pem| !pem.is_empty()),
+        events_in_answers: settings.events_in_answers,
     })
 }
 

@@ -51,6 +51,7 @@ fn function(authorization: Authorization) -> Function {
             token: Some(TokenAlgorithm::Hs256),
             proxy: Some("http://proxy.example:3128".parse().unwrap()),
             authorities: Some("pem".to_owned()),
+            events_in_answers: Some(true),
         },
         credentials: Credentials {
             authorization,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::Timestamp;
 use domain::event::{AHEAD_MAX, ATTRIBUTE_BYTES_MAX, Actor, Event, is_json};
+pub use domain::event::{JSON_DEPTH_MAX, json_depth};
 use domain::event_type::EventType;
 use domain::id::EventId;
 use domain::lineage::Lineage;
@@ -17,9 +18,6 @@ use serde::de::IgnoredAny;
 use telemetry::trace::TraceParent;
 
 use crate::draft::{Dialect, Draft, Field};
-
-/// Most readers of JSON give up at 128 levels, and data travels inside other documents.
-pub const JSON_DEPTH_MAX: usize = 100;
 
 /// Enough for every extension there is; they are copied into every request.
 pub const EXTENSIONS_MAX: usize = 64;
@@ -150,33 +148,6 @@ pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fau
         lineage.clone().give_to(&mut event);
     }
     Ok(event)
-}
-
-/// How deep the brackets of a JSON text are nested; the text need not be valid.
-pub fn json_depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0_usize);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in json {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 struct Check {

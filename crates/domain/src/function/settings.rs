@@ -33,6 +33,8 @@ pub struct FunctionSettings {
     pub proxy: Option<Url>,
     /// Authorities that are trusted for this function instead of the machine's own, PEM.
     pub authorities: Option<String>,
+    /// Whether events in its answers are emitted; where it is not set, in Space Cloud's format.
+    pub events_in_answers: Option<bool>,
 }
 
 /// Why and since when a function is switched off.

@@ -16,6 +16,7 @@ mod disabling;
 mod following;
 mod secrets;
 mod sessions;
+mod types;
 
 mod loops;
 mod matching;

@@ -25,6 +25,7 @@ use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::registry::v1::registry_service_client::RegistryServiceClient;
 use protocol::registry_feed::RegistryView;
 use protocol::sessions::v1::session_service_client::SessionServiceClient;
+use protocol::types::v1::type_service_client::TypeServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use protocol::well_known::FieldMask;
 use settings::SecretUrl;
@@ -409,6 +410,10 @@ impl Handler {
 
     pub(crate) fn registry(&self) -> RegistryServiceClient<Routes> {
         RegistryServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn types(&self) -> TypeServiceClient<Routes> {
+        TypeServiceClient::new(self.routes.clone())
     }
 
     pub(crate) fn sessions(&self) -> SessionServiceClient<Routes> {

@@ -86,6 +86,7 @@ fn settings() -> FunctionSettings {
         token: Some(TokenAlgorithm::EdDsa),
         proxy: Some("http://proxy.example:3128".parse().unwrap()),
         authorities: Some("-----BEGIN CERTIFICATE-----".to_owned()),
+        events_in_answers: Some(true),
     }
 }
 

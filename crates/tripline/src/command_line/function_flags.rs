@@ -48,6 +48,11 @@ pub(crate) struct FunctionFlags {
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<String>,
 
+    /// Emit the events in its 2xx answers, {"event": {…}} or {"events": […]} [default: in the format
+    /// space-cloud only]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) events_in_answers: Option<bool>,
+
     #[command(flatten)]
     pub(crate) credentials: CredentialFlags,
 }

@@ -42,6 +42,10 @@ pub(super) fn given(flags: &FunctionFlags) -> Result<Given, Failure> {
         paths.push("settings.disable_on_gone");
         settings.disable_on_gone = disable_on_gone;
     }
+    if flags.events_in_answers.is_some() {
+        paths.push("settings.events_in_answers");
+        settings.events_in_answers = flags.events_in_answers;
+    }
     if let Some(after) = flags.disable_after {
         paths.push("settings.disable_after");
         settings.disable_after = Some(protocol::to_duration(after));
@@ -155,6 +159,7 @@ pub(super) struct ShownSettings {
     token: Option<String>,
     proxy: Option<String>,
     own_authorities: bool,
+    events_in_answers: Option<bool>,
     authorization: Option<String>,
     client_certificate: bool,
 }
@@ -196,6 +201,7 @@ impl ShownSettings {
             token: text(settings.token),
             proxy: text(settings.proxy),
             own_authorities: !settings.authorities.is_empty(),
+            events_in_answers: settings.events_in_answers,
             authorization: text(kinds.authorization),
             client_certificate: kinds.client_certificate,
         }
@@ -246,6 +252,12 @@ impl ShownSettings {
             ("token", self.token.clone().unwrap_or_default()),
             ("proxy", self.proxy.clone().unwrap_or_default()),
             ("own authorities", yes(self.own_authorities)),
+            (
+                "events in answers",
+                self.events_in_answers
+                    .map(|emitted| emitted.to_string())
+                    .unwrap_or_default(),
+            ),
             (
                 "authorization",
                 self.authorization.clone().unwrap_or_default(),

@@ -13,6 +13,7 @@ mod delivered_again;
 mod foreign_clients;
 mod formats;
 mod four_services;
+mod function_sessions;
 mod live_changes;
 mod loops;
 mod outages;

@@ -242,7 +242,7 @@ impl Deliverer {
 }
 
 /// An endpoint that sends back what it was sent must not bring our secrets into the log.
-fn mask_echoes(response: &mut EndpointResponse, secrets: [Option<&str>; 2]) {
+pub(crate) fn mask_echoes(response: &mut EndpointResponse, secrets: [Option<&str>; 2]) {
     for secret in secrets.into_iter().flatten() {
         if secret.is_empty() {
             continue;

@@ -22,7 +22,7 @@ use protocol::fault::Fault;
 use tonic::{Request, Response, Status};
 
 use crate::compose::{Call, compose, shown_headers, unsent};
-use crate::deliver::Deliverer;
+use crate::deliver::{Deliverer, mask_echoes};
 
 /// Serves `tripline.delivery.v1.DeliveryService`.
 #[derive(Debug, Clone)]
@@ -83,7 +83,9 @@ impl Deliveries {
             Ok(request) => {
                 let headers = shown_headers(&request);
                 let body = masked(&request.body, function.secret_at(now));
-                (self.deliverer.client.send(request).await, headers, body)
+                let mut response = self.deliverer.client.send(request).await;
+                mask_echoes(&mut response, [Some(function.secret_at(now)), None]);
+                (response, headers, body)
             }
             Err(outcome) => (unsent(outcome), HeaderLines::default(), Bytes::new()),
         };

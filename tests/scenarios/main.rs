@@ -15,6 +15,7 @@ mod five_systems;
 mod foreign_clients;
 mod formats;
 mod four_services;
+mod function_sessions;
 mod imports;
 mod live_changes;
 mod loops;

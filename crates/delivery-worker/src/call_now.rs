@@ -31,7 +31,7 @@ use tokio::time::timeout;
 pub use self::call_log::CallLog;
 use self::call_log::Entry;
 use crate::compose::{Call, compose, compose_around, shown_headers, unsent};
-use crate::deliver::{Deliverer, failure, observe};
+use crate::deliver::{Deliverer, failure, mask_echoes, observe};
 use crate::metrics;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointResponse};
 
@@ -233,7 +233,11 @@ impl CallNow {
             Err(outcome) => return nothing(outcome),
         };
         let (headers, body) = (shown_headers(&request), request.body.clone());
-        let response = self.client.send(request).await;
+        let mut response = self.client.send(request).await;
+        mask_echoes(
+            &mut response,
+            [Some(function.secret_at(Timestamp::now())), None],
+        );
         observe(&response, failure(&response.outcome).0);
         answer(headers, body, response)
     }

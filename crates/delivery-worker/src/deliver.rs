@@ -1,5 +1,6 @@
 //! One attempt: find what is configured, make the request, send it, and say what came of it.
 
+use std::borrow::Cow;
 mod batch;
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use domain::Timestamp;
 use domain::answer::{BatchAnswer, Body, of_strict};
+use domain::chain::{Answer, Chained, events_in, is_chaining};
 use domain::delivery::{
     ErrorClass, Outcome, Status, Step, Target, Tried, WaitReason, Waiting, begin_of, next_step,
 };
@@ -51,6 +53,8 @@ pub struct Settlement {
     pub exchange: Option<Exchange>,
     /// What it says of a function that wants to be switched off at some time.
     pub called: Option<Called>,
+    /// Events that the answer asked for.
+    pub chained: Vec<Event>,
 }
 
 /// A function that is watched, and what a call of it says.
@@ -88,6 +92,7 @@ impl Deliverer {
         function: &Arc<Function>,
         trigger: &Trigger,
     ) -> Settlement {
+        let event = &*self.numbered(event);
         let _under_way = metrics::UnderWay::begin();
         let started_at = Timestamp::now();
         let traceparent = trace::outgoing(event.traceparent.as_deref());
@@ -158,7 +163,9 @@ impl Deliverer {
         let disable_on_gone = function.settings.disable_on_gone;
         let step = next_step(&trigger.retry, disable_on_gone, &tried, random());
         let (error_class, error) = failure(&outcome);
+        let chained = self.chained(&response, step, event, target, function, trigger);
         let (status, remark, next_attempt_at) = fate(step);
+        let remark = remark.or(chained.remark);
         let attempted = Attempted {
             project: event.project.clone(),
             event: event.eid,
@@ -190,6 +197,45 @@ impl Deliverer {
             waiting: next_attempt_at.map(|due_at| next_try(event, target, ended_at, due_at)),
             exchange: None,
             called,
+            chained: chained.events,
+        }
+    }
+
+    /// What an answer that ends the delivery well asks for, where answers are looked into.
+    fn chained(
+        &self,
+        response: &EndpointResponse,
+        step: Step,
+        event: &Event,
+        target: &Target,
+        function: &Function,
+        trigger: &Trigger,
+    ) -> Chained {
+        let is_success = matches!(step, Step::Finish);
+        if !is_success || response.body.is_empty() || !is_chaining(function, trigger) {
+            return Chained::default();
+        }
+        let answer = Answer {
+            event,
+            function: &target.function,
+            delivery: target.delivery,
+            generation: target.generation,
+            body: &response.body,
+            is_truncated: response.truncated,
+            now: Timestamp::now(),
+        };
+        events_in(&answer, &self.registry.read())
+    }
+
+    /// The event with the number that its project has given to its type.
+    pub fn numbered<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
+        let registry = self.registry.read();
+        match registry.numbered(&event.project, &event.event_type) {
+            None => Cow::Borrowed(event),
+            Some(event_type) => Cow::Owned(Event {
+                event_type,
+                ..event.clone()
+            }),
         }
     }
 
@@ -275,7 +321,7 @@ fn strictly(call: &Call<'_>, outcome: &Outcome, body: Body<'_>) -> Outcome {
 }
 
 /// An endpoint that sends back what it was sent must not bring our secrets into the log.
-fn mask_echoes(response: &mut EndpointResponse, secrets: [Option<&str>; 2]) {
+pub(crate) fn mask_echoes(response: &mut EndpointResponse, secrets: [Option<&str>; 2]) {
     for secret in secrets.into_iter().flatten() {
         if secret.is_empty() {
             continue;
@@ -393,6 +439,7 @@ pub(crate) fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlem
         waiting: None,
         exchange: None,
         called: None,
+        chained: Vec::new(),
     }
 }
 

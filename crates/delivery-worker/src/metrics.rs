@@ -23,6 +23,7 @@ const ENDPOINTS: &str = "tripline_delivery_endpoints_known";
 const DEAD_LETTERS: &str = "tripline_delivery_dead_letters_total";
 const CALLS_UNTOLD: &str = "tripline_delivery_calls_untold_total";
 const SCRIPTS_FAILED: &str = "tripline_delivery_scripts_failed_total";
+const CHAINED: &str = "tripline_delivery_events_chained_total";
 const SHARDS: &str = "tripline_delivery_shards_served";
 
 /// Says what each metric means; once per process.
@@ -59,6 +60,7 @@ pub(crate) fn describe() {
         "How often an endpoint failed so much that it is only probed."
     );
     describe_counter!(BREAKERS_CLOSED, "How often a probed endpoint was back.");
+    describe_counter!(CHAINED, "Events that answers asked for, and were emitted.");
     describe_counter!(
         DEAD_LETTERS,
         "Events about deliveries that failed for good: told, or left out because their queue was full."
@@ -132,6 +134,10 @@ pub(crate) fn dead_letter_left_out() {
 
 pub(crate) fn call_untold() {
     counter!(CALLS_UNTOLD).increment(1);
+}
+
+pub(crate) fn chained(events: usize) {
+    counter!(CHAINED).increment(u64::try_from(events).unwrap_or(0));
 }
 
 pub(crate) fn shard_taken() {

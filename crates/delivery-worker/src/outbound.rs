@@ -1,5 +1,6 @@
-//! What the worker calls: the endpoints of functions.
+//! What the worker calls, the endpoints of functions; and where its own events go.
 
 pub mod door;
+pub mod own_events;
 
 pub use egress::{MASKED, endpoint_client, resolver};

@@ -34,6 +34,7 @@ use crate::lanes::of_endpoint_max;
 use crate::metrics;
 use crate::outbound::door::Door;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointClientConfig};
+use crate::outbound::own_events::OwnEvents;
 use crate::settle::Settler;
 
 /// Full names of the gRPC services.
@@ -114,10 +115,9 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             tasks,
         ),
         replier: parts.broker.replier(),
-        dead_letters: if config.dead_letters {
-            DeadLetters::start(parts.broker.as_ref(), tasks)
-        } else {
-            DeadLetters::off()
+        dead_letters: DeadLetters {
+            events: OwnEvents::start(parts.broker.as_ref(), tasks),
+            is_on: config.dead_letters,
         },
     };
     let log = CallLog::start(settler.records.clone(), tasks);

@@ -10,10 +10,12 @@ use domain::event::Event;
 use domain::name::ProjectName;
 use domain::record::Record;
 use domain::reply::{Answered, Reply, Said};
+use futures::future::try_join_all;
 use protocol::reply;
 
 use crate::dead_letter::DeadLetters;
 use crate::deliver::Settlement;
+use crate::metrics;
 use crate::progress::{Mark, Progress, Repeatable};
 
 /// Where settlements go. Cheap to clone.
@@ -32,7 +34,8 @@ impl Settler {
     /// in the waiting room stands for the delivery until it hears that it has ended.
     ///
     /// # Errors
-    /// Only when the process ends first: then nothing may be acknowledged.
+    /// When the process ends first, or when there is no room for the events that the answer asked for:
+    /// then nothing may be acknowledged.
     pub async fn settle(
         &self,
         event: &Event,
@@ -43,11 +46,13 @@ impl Settler {
         self.tell_who_waits(event, &settlement);
         let project = settlement.record.project().clone();
         let is_final = settlement.waiting.is_none();
-        let about = if self.dead_letters.is_on() {
+        let about = if self.dead_letters.is_on {
             events_about(event, &settlement.record)
         } else {
             Vec::new()
         };
+        // First: once they are durable a crash repeats the attempt, and with it the same events.
+        self.emit(&settlement.chained).await?;
         // Both are put in line before either is awaited. A crash in between repeats the attempt.
         let waiting = match settlement.waiting {
             Some(waiting) => {
@@ -98,6 +103,14 @@ impl Settler {
         };
         let event = event.eid;
         self.replier.reply(to, reply::write(&Reply { event, said }));
+    }
+
+    /// Emits what an answer asked for.
+    async fn emit(&self, chained: &[Event]) -> Result<(), PublishError> {
+        let events = &self.dead_letters.events;
+        try_join_all(chained.iter().map(|event| events.emit(event))).await?;
+        metrics::chained(chained.len());
+        Ok(())
     }
 
     /// Orders that a function is switched off.

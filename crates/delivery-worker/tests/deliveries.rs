@@ -15,8 +15,8 @@ use coordination::EmbeddedCoordination;
 use delivery_worker::{Config, Parts, Service, build};
 use domain::Timestamp;
 use domain::delivery::{Consignment, ErrorClass, Status, Target, WaitReason, Waiting};
-use domain::event::Event;
-use domain::event_type::EventType;
+use domain::event::{Actor, Event};
+use domain::event_type::{CustomType, EventType};
 use domain::format::Format;
 use domain::function::{Credentials, Function, FunctionSettings, origin, parse_url};
 use domain::id::{DeliveryId, EventId};
@@ -25,13 +25,14 @@ use domain::record::{Attempted, Record};
 use domain::registry::{Change, Project, Update};
 use domain::retry::RetryPolicy;
 use domain::shard;
-use domain::signature;
+use domain::signature::{self, ed25519};
+use domain::token::{TokenKey, TokenKeys};
 use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use lifecycle::{Health, Tasks};
 use protocol::envelope::Envelope;
 use protocol::registry_feed::RegistryView;
 use tempfile::TempDir;
-use testkit::{Receiver, eventually};
+use testkit::{Answer, Receiver, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const SIGNING_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
@@ -275,6 +276,150 @@ async fn a_delivery_becomes_one_signed_request_and_one_record() {
         !kept.contains("s3cret") && !kept.contains(SIGNING_SECRET),
         "secrets are not recorded"
     );
+}
+
+impl World {
+    /// What is configured from now on, besides what is.
+    fn configure(&self, change: impl FnOnce(&mut Function), others: Vec<Change>) {
+        let (project, name) = ("default".parse().unwrap(), "hook".parse().unwrap());
+        let mut function = self
+            .registry
+            .read()
+            .function(&project, &name)
+            .unwrap()
+            .as_ref()
+            .clone();
+        change(&mut function);
+        let mut changes = vec![Change::Function(function)];
+        changes.extend(others);
+        self.registry.apply(Update {
+            revision: 2,
+            is_snapshot: false,
+            changes,
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s2_37_s2_38_events_that_an_answer_asks_for_are_durable_before_its_delivery_is_processed() {
+    let receiver = Receiver::start().await;
+    let world = World::start(&receiver.url("/hook"), RetryPolicy::default()).await;
+    world.configure(
+        |function| function.settings.events_in_answers = Some(true),
+        Vec::new(),
+    );
+    let body = r#"{"events":[{"type":"order.packed","payload":{"n":1}},{"type":"dlq_no"}]}"#;
+    receiver.answer(Answer::status(201).with_body(body));
+    let consignment = consignment(1, 1);
+    world.publish(std::slice::from_ref(&consignment)).await;
+
+    let attempted = world.take_attempt().await;
+    assert_eq!(attempted.status, Status::Processed);
+    let remark = attempted.remark.unwrap();
+    assert!(
+        remark.contains("events[1]"),
+        "never lost silently: {remark}"
+    );
+    // It is there when the record is: nothing is waited for.
+    let chained = world.take::<Event>(Queue::Events(0), 1).await.remove(0);
+    let parent = &consignment.event;
+    let delivery = consignment.targets[0].delivery;
+    assert_eq!(chained.event_type.as_str(), "order.packed");
+    assert_eq!(chained.causation_id, Some(parent.eid.to_string()));
+    assert_eq!(chained.depth, 1);
+    let derived = EventId::derive(parent.eid, delivery, 0, "chained 0");
+    assert_eq!(chained.eid, derived, "the same at each try");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_fails_or_is_not_asked_for_events_leads_to_none() {
+    let receiver = Receiver::start().await;
+    let world = World::start(&receiver.url("/hook"), RetryPolicy::default()).await;
+    let body = r#"{"event":{"type":"order.packed"}}"#;
+    receiver.answers_in_turn([
+        Answer::status(200).with_body(body),
+        Answer::status(500).with_body(body),
+    ]);
+    world.publish(&[consignment(1, 1)]).await;
+    assert_eq!(world.take_attempt().await.status, Status::Processed);
+    world.configure(
+        |function| function.settings.events_in_answers = Some(true),
+        Vec::new(),
+    );
+    world.publish(&[consignment(2, 1)]).await;
+    assert_eq!(world.take_attempt().await.status, Status::Staged);
+    let mut events = world.broker.consume(Queue::Events(0), 10);
+    assert!(events.try_next().is_none());
+    events.cancel().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s1_11_s1_21_a_request_carries_a_session_of_its_actor_and_no_log_shows_it() {
+    let receiver = Receiver::start().await;
+    let world = World::start(&receiver.url("/hook"), RetryPolicy::default()).await;
+    let keys = TokenKeys {
+        project: None,
+        keys: vec![TokenKey {
+            kid: "k1".to_owned(),
+            secret: ed25519::encode_private_key(&[1; 32]).unwrap(),
+            signs_from: Timestamp::UNIX_EPOCH,
+        }],
+        revision: 2,
+    };
+    world.configure(|_function| {}, vec![Change::TokenKeys(keys)]);
+    // An endpoint that sends back all it was sent.
+    receiver.answer_by(|request| {
+        let body = String::from_utf8(request.body.to_vec()).unwrap();
+        Answer::status(200).with_body(body)
+    });
+    let mut consignment = consignment(1, 1);
+    consignment.event.actor = Some(Actor {
+        id: "u_17".to_owned(),
+        kind: "user".to_owned(),
+    });
+    world.publish(std::slice::from_ref(&consignment)).await;
+    let attempted = world.take_attempt().await;
+    assert_eq!(attempted.status, Status::Processed);
+    let sent = receiver.requests().remove(0).json();
+    let token = sent["_function_session"].as_str().unwrap();
+    let session = world.registry.read_session(token).unwrap();
+    assert_eq!(session.actor, consignment.event.actor.unwrap());
+    assert_eq!(session.event, consignment.event.eid);
+    assert_eq!(session.delivery, consignment.targets[0].delivery);
+    let kept = format!("{attempted:?}");
+    assert!(kept.contains("***"), "{kept}");
+    for secret in [token, "s3cret"] {
+        assert!(!kept.contains(secret), "{secret} is in {kept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registered_type_is_sent_with_its_number() {
+    let receiver = Receiver::start().await;
+    let world = World::start(&receiver.url("/hook"), RetryPolicy::default()).await;
+    let custom = CustomType {
+        project: "default".parse().unwrap(),
+        name: "order.packed".parse().unwrap(),
+        number: 100_007,
+        schema: None,
+        emitters: None,
+        created_at: Timestamp::now(),
+        updated_at: Timestamp::now(),
+        revision: 2,
+    };
+    world.configure(|_function| {}, vec![Change::EventType(custom)]);
+    for (number, event_type, expected) in [
+        (1, "order.packed", serde_json::json!(100_007)),
+        (2, "order.lost", serde_json::Value::Null),
+    ] {
+        let mut consignment = consignment(number, 1);
+        consignment.event.event_type = EventType::parse(event_type).unwrap();
+        world.publish(&[consignment]).await;
+        world.take_attempt().await;
+        let sent = receiver.requests().pop().unwrap().json();
+        assert_eq!(sent["_event_id"], expected);
+        assert_eq!(sent["_event_name"], event_type);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

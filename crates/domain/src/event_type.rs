@@ -1,6 +1,7 @@
 //! Names of event types: the built-in ones with their numbers and aliases, and clients' own.
 
 mod catalogue;
+mod custom;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,6 +10,9 @@ use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
 pub use catalogue::{BuiltIn, CATALOGUE};
+pub use custom::{
+    CUSTOM_TYPES_MAX, CustomType, DEFAULT_TYPE, EmitRefusal, Emitter, Emitters, FIRST_CUSTOM_NUMBER,
+};
 
 use crate::name::TriggerName;
 use crate::pattern::{Captures, PatternError, TypePattern};
@@ -80,6 +84,8 @@ pub struct EventType(Name);
 enum Name {
     BuiltIn(&'static BuiltIn),
     Custom(Arc<str>),
+    /// With the number that its project has given it.
+    Registered(Arc<str>, u32),
 }
 
 impl EventType {
@@ -172,12 +178,28 @@ impl EventType {
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Name::BuiltIn(built_in) => built_in.name,
-            Name::Custom(name) => name,
+            Name::Custom(name) | Name::Registered(name, _) => name,
         }
     }
 
+    /// A built-in type's, or that of a registered one as far as it is known here.
     pub fn number(&self) -> Option<u32> {
-        self.built_in().map(|built_in| built_in.number)
+        match &self.0 {
+            Name::BuiltIn(built_in) => Some(built_in.number),
+            Name::Custom(_) => None,
+            Name::Registered(_, number) => Some(*number),
+        }
+    }
+
+    /// The same type with the number that its project has given it. A built-in one keeps its own.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> Self {
+        match &self.0 {
+            Name::BuiltIn(_) => self.clone(),
+            Name::Custom(name) | Name::Registered(name, _) => {
+                Self(Name::Registered(Arc::clone(name), number))
+            }
+        }
     }
 
     /// schmuckli's `_event_name`; only its five types have one.
@@ -215,7 +237,7 @@ impl EventType {
     fn built_in(&self) -> Option<&'static BuiltIn> {
         match &self.0 {
             Name::BuiltIn(built_in) => Some(built_in),
-            Name::Custom(_) => None,
+            Name::Custom(_) | Name::Registered(..) => None,
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod filter;
 pub mod matching;
 pub mod messages;
 pub mod pattern;
+pub mod schema;
 pub mod trigger;
 
 pub mod api_event;
@@ -40,6 +41,7 @@ pub mod reply;
 pub mod retry;
 pub mod shard;
 
+pub mod chain;
 pub mod dead_letter;
 pub mod redrive;
 
@@ -51,6 +53,5 @@ pub mod access;
 pub mod address;
 pub mod json_text;
 pub mod registry;
-pub mod schema;
 
 pub use jiff::Timestamp;

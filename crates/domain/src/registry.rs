@@ -1,6 +1,7 @@
 //! Everything configured, as one snapshot with a revision, kept up to date by changes.
 
 mod sessions;
+mod types;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::access::{ApiKey, KeyHash, Refusal, Scope};
+use crate::event_type::{CustomType, EventType};
 use crate::function::{Function, TokenAlgorithm};
 use crate::gateway::{GatewayService, ServiceName};
 use crate::name::{FunctionName, ProjectName, TriggerName};
@@ -55,6 +57,11 @@ pub enum Change {
         project: ProjectName,
         name: ServiceName,
     },
+    EventType(CustomType),
+    EventTypeDeleted {
+        project: ProjectName,
+        name: EventType,
+    },
 }
 
 /// Changes that belong together, and the revision they lead to.
@@ -79,6 +86,7 @@ pub struct Registry {
     gateways: HashMap<(ProjectName, ServiceName), Arc<GatewayService>>,
     /// The triggers of each project that are scripts of API calls: most projects have none.
     scripts: HashMap<ProjectName, Vec<Arc<Trigger>>>,
+    types: types::Types,
 }
 
 impl Registry {
@@ -135,6 +143,15 @@ impl Registry {
             }
             Change::GatewayDeleted { project, name } => {
                 self.gateways.remove(&(project, name));
+            }
+            Change::EventType(custom) => {
+                let of_project = self.types.entry(custom.project.clone());
+                of_project.or_default().insert(custom);
+            }
+            Change::EventTypeDeleted { project, name } => {
+                if let Some(of_project) = self.types.get_mut(&project) {
+                    of_project.remove(&name);
+                }
             }
         }
     }

@@ -39,7 +39,7 @@ const FUNCTION_FIELDS: &str = "url, format, settings, settings.paused, \
      settings.concurrency_max, settings.rate, settings.headers, settings.batching, \
      settings.disable_on_gone, settings.disable_after, settings.signing, settings.token, \
      settings.proxy, settings.authorities, settings.endpoint, settings.parameters_schema, \
-     settings.answer, settings.handlers, credentials, credentials.authorization, \
+     settings.answer, settings.handlers, settings.events_in_answers, credentials, credentials.authorization, \
      credentials.client_certificate";
 const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, options, filter, \
      format, template, template_content_type, ordering, backlog, depth_max, \
@@ -250,6 +250,7 @@ fn change_settings(
         "settings.parameters_schema" => settings.parameters_schema = wanted.parameters_schema,
         "settings.answer" => settings.answer = wanted.answer,
         "settings.handlers" => settings.handlers = wanted.handlers,
+        "settings.events_in_answers" => settings.events_in_answers = wanted.events_in_answers,
         other => return Err(unknown_path(other, FUNCTION_FIELDS)),
     }
     Ok(())

@@ -14,6 +14,7 @@ pub mod schedules;
 pub(crate) mod scripts_http;
 pub mod sessions;
 pub mod triggers;
+pub mod types;
 
 pub mod follow_registry;
 pub mod registry;

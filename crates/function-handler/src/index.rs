@@ -144,7 +144,9 @@ impl Index {
                 | Change::Gateway(_)
                 | Change::GatewayDeleted { .. }
                 | Change::SessionKeys(_)
-                | Change::SessionsRevoked(_) => None,
+                | Change::SessionsRevoked(_)
+                | Change::EventType(_)
+                | Change::EventTypeDeleted { .. } => None,
             });
             changed
                 .map(|(project, name)| (project, name, registry.trigger(project, name).cloned()))

@@ -343,7 +343,9 @@ async fn wake_resumed(
                 | Change::Gateway(_)
                 | Change::GatewayDeleted { .. }
                 | Change::SessionKeys(_)
-                | Change::SessionsRevoked(_) => Ok(()),
+                | Change::SessionsRevoked(_)
+                | Change::EventType(_)
+                | Change::EventTypeDeleted { .. } => Ok(()),
             };
             if let Err(error) = woken {
                 warn!(error = %with_causes(&error), "what was resumed is looked at some seconds later");

@@ -23,6 +23,7 @@ use protocol::registry::v1::registry_service_server::RegistryServiceServer;
 use protocol::registry_feed::{self, RegistryView};
 use protocol::schedules::v1::schedule_service_server::ScheduleServiceServer;
 use protocol::sessions::v1::session_service_server::SessionServiceServer;
+use protocol::types::v1::type_service_server::TypeServiceServer;
 use protocol::waiting::v1::waiting_service_server::WaitingServiceServer;
 use serde::{Deserialize, Serialize};
 use settings::SecretString;
@@ -48,6 +49,7 @@ use crate::inbound::schedules::Schedules;
 use crate::inbound::scripts_http;
 use crate::inbound::sessions::{self, Sessions};
 use crate::inbound::triggers::Triggers;
+use crate::inbound::types::Types;
 use crate::inbound::waiting::WaitingIntake;
 use crate::index::Index;
 use crate::metrics;
@@ -67,6 +69,7 @@ pub const SERVED: &[&str] = &[
     "tripline.projects.v1.KeyService",
     "tripline.registry.v1.RegistryService",
     "tripline.sessions.v1.SessionService",
+    "tripline.types.v1.TypeService",
     "tripline.waiting.v1.WaitingService",
     "tripline.packages.v1.PackageService",
     "tripline.schedules.v1.ScheduleService",
@@ -226,6 +229,7 @@ impl Service {
                     .max_decoding_message_size(DOCUMENT_BYTES_MAX + 64 * 1024),
             )
             .add_service(ScriptServiceServer::new(self.scripts.clone()))
+            .add_service(TypeServiceServer::new(Types { desk: desk() }))
             .add_service(WaitingServiceServer::new(self.operate.clone()))
             .add_service(PackageServiceServer::new(Packages { desk: desk() }))
             .add_service(ScheduleServiceServer::new(self.schedules.clone()))

@@ -16,6 +16,7 @@ mod time;
 pub mod access;
 pub mod api;
 pub mod credentials;
+pub mod event_types;
 pub mod explain;
 pub mod fault;
 pub mod function;

@@ -46,6 +46,13 @@ impl From<&Change> for wire::RegistryChange {
                 project: project.to_string(),
                 name: name.to_string(),
             }),
+            Change::EventType(custom) => Wire::EventType(custom.into()),
+            Change::EventTypeDeleted { project, name } => {
+                Wire::EventTypeDeleted(wire::RegistryName {
+                    project: project.to_string(),
+                    name: name.to_string(),
+                })
+            }
         };
         Self {
             change: Some(change),
@@ -85,6 +92,11 @@ impl TryFrom<wire::RegistryChange> for Change {
             Wire::GatewayDeleted(deleted) => Self::GatewayDeleted {
                 project: parse("gateway_deleted.project", &deleted.project)?,
                 name: parse("gateway_deleted.name", &deleted.name)?,
+            },
+            Wire::EventType(custom) => Self::EventType(custom.try_into()?),
+            Wire::EventTypeDeleted(deleted) => Self::EventTypeDeleted {
+                project: parse("event_type_deleted.project", &deleted.project)?,
+                name: parse("event_type_deleted.name", &deleted.name)?,
             },
         })
     }

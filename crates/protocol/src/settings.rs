@@ -68,6 +68,7 @@ impl From<&FunctionSettings> for functions::FunctionSettings {
                 .iter()
                 .map(|handler| handler.as_str().to_owned())
                 .collect(),
+            events_in_answers: settings.events_in_answers,
         }
     }
 }
@@ -141,6 +142,7 @@ pub fn function_settings(
             .filter(|schema| !schema.is_empty()),
         answer: answer_shape(&settings.answer)?,
         handlers: handlers(&settings.handlers)?,
+        events_in_answers: settings.events_in_answers,
     })
 }
 

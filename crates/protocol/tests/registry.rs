@@ -55,6 +55,7 @@ fn function(authorization: Authorization) -> Function {
             parameters_schema: Some(r#"{"type":"object"}"#.to_owned()),
             answer: domain::function::AnswerShape::Enveloped,
             handlers: vec![domain::function::Handler::Main],
+            events_in_answers: Some(true),
         },
         credentials: Credentials {
             authorization,
@@ -122,7 +123,6 @@ fn trigger() -> Trigger {
             expects_json: true,
             first_byte_timeout: Some(Duration::from_secs(2)),
             timeout: Duration::from_secs(3),
-            expects_json: true,
         },
         ordering: Ordering::Key,
         backlog: Backlog::Latest,

@@ -29,5 +29,6 @@ pub use log_store::LogStore;
 pub use redrives::Redrives;
 pub use registry_store::{
     GatewayStore, PackageStore, RegistryStore, ScheduleStore, SessionStore, TokenKeyStore,
+    TypeStore,
 };
 pub use waiting_room::WaitingRoom;

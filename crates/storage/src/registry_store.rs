@@ -7,6 +7,7 @@ pub(crate) mod rows;
 pub(crate) mod schedules;
 pub(crate) mod sessions;
 pub(crate) mod token_keys;
+pub(crate) mod types;
 
 use async_trait::async_trait;
 use domain::access::ApiKey;
@@ -23,6 +24,7 @@ pub use self::packages::PackageStore;
 pub use self::schedules::ScheduleStore;
 pub use self::sessions::SessionStore;
 pub use self::token_keys::TokenKeyStore;
+pub use self::types::TypeStore;
 
 /// A page of a listing, in order of name.
 #[derive(Debug, Clone)]
@@ -93,6 +95,7 @@ pub(crate) fn require_new(
 pub trait RegistryStore:
     TokenKeyStore
     + SessionStore
+    + TypeStore
     + ScheduleStore
     + PackageStore
     + GatewayStore

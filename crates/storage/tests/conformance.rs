@@ -30,6 +30,8 @@ mod schedules;
 mod sessions;
 #[path = "conformance/token_keys.rs"]
 mod token_keys;
+#[path = "conformance/types.rs"]
+mod types;
 #[path = "conformance/waiting_room.rs"]
 mod waiting_room;
 
@@ -239,6 +241,8 @@ on_both_databases! {
         token_keys_are_in_no_table_in_clear;
     sessions:
         revoked_sessions_are_told_and_forgotten;
+    types:
+        a_registered_type_keeps_its_number;
     waiting_room:
         a_row_comes_when_it_is_due_and_only_once,
         a_claim_that_runs_out_comes_again,

@@ -7,11 +7,13 @@ use std::time::Duration;
 use broker::{PublishError, Pushed};
 use domain::Timestamp;
 use domain::event::Event;
+use domain::event_type::Emitter;
 use domain::id::EventId;
 use domain::reply::Verdict;
 use futures::FutureExt as _;
 use futures::future::{Shared, join_all};
 use protocol::access::Caller;
+use protocol::event_types::refused_emit;
 use protocol::fault::{Fault, FaultKind};
 use protocol::registry_feed::RegistryView;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -268,8 +270,33 @@ impl Door {
             data_bytes_max: self.0.limits.data_bytes_max,
         };
         let event = accept(draft, call, circumstances)?;
+        self.check_type(call, &event)?;
         let key = has_own_id.then(|| Key::of_event(&event));
         Ok(Candidate { event, key })
+    }
+
+    /// What the event's project says of its type: who may emit it, and what its data has to be like.
+    fn check_type(&self, call: &Call, event: &Event) -> Result<(), Fault> {
+        let emitter = match &call.session {
+            Some(_) => Emitter::Session,
+            None => Emitter::Key,
+        };
+        let (project, event_type) = (&event.project, &event.event_type);
+        let allowed = self
+            .0
+            .registry
+            .read()
+            .may_emit(project, event_type, emitter);
+        // The lock is not held while data is looked at.
+        let checked = allowed.and_then(|custom| match custom {
+            Some(custom) => custom.check(event),
+            None => Ok(()),
+        });
+        checked.map_err(|refusal| {
+            let [type_field, data_field] =
+                [Field::Type, Field::Data].map(|field| call.dialect.name(field));
+            refused_emit(&refusal, event_type.as_str(), type_field, data_field)
+        })
     }
 
     /// Puts events in line at the broker, in their order, unless they are repeats.

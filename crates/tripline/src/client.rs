@@ -16,6 +16,7 @@ use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::redrive::v1::redrive_service_client::RedriveServiceClient;
 use protocol::schedules::v1::schedule_service_client::ScheduleServiceClient;
 use protocol::sessions::v1::session_service_client::SessionServiceClient;
+use protocol::types::v1::type_service_client::TypeServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -153,6 +154,12 @@ impl Connection {
 
     pub(crate) fn sessions(&self) -> Result<SessionServiceClient<Authorised>, Failure> {
         Ok(SessionServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn types(&self) -> Result<TypeServiceClient<Authorised>, Failure> {
+        Ok(TypeServiceClient::new(
             self.connect(self.functions_server.as_ref())?,
         ))
     }

@@ -13,6 +13,7 @@ mod rotation;
 mod schedules;
 mod sessions;
 mod trigger_flags;
+mod types;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub(crate) use self::rotation::Rotation;
 pub(crate) use self::schedules::{Payload, Schedules, Times};
 pub(crate) use self::sessions::Sessions;
 pub(crate) use self::trigger_flags::{Conditions, Retry};
+pub(crate) use self::types::Types;
 
 const AFTER_HELP: &str = "\
 Profiles:
@@ -166,6 +168,9 @@ pub(crate) enum ClientCommand {
     /// Have functions see calls of the API: before they are served, after, or when they are answered
     #[command(subcommand)]
     Scripts(Box<Scripts>),
+    /// See which event types there are; register your own, with a schema and who may emit them
+    #[command(subcommand)]
+    Types(Types),
 
     /// See single deliveries that wait and why; put one off, cancel it, have it tried at once or
     /// again

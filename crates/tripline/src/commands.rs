@@ -18,6 +18,7 @@ mod scripts;
 pub(crate) mod serve;
 mod sessions;
 mod triggers;
+mod types;
 pub(crate) mod up;
 mod why;
 
@@ -50,6 +51,7 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Export(options) => imports::export(options, &connection).await,
             ClientCommand::Gateway(command) => gateway::run(command, &connection).await,
             ClientCommand::Scripts(command) => scripts::run(*command, &connection).await,
+            ClientCommand::Types(command) => types::run(command, &connection).await,
             ClientCommand::Deliveries(command) => deliveries::run(command, &connection).await,
             ClientCommand::Logs(options) => logs::run(options, &connection).await,
             ClientCommand::Redrive(options) => redrive::run(*options, &connection).await,

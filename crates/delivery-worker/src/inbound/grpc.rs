@@ -50,6 +50,7 @@ impl DeliveryService for Deliveries {
             )
         };
         let event = test_event(&project, &message)?;
+        let event = self.call_now.deliverer().numbered(&event).into_owned();
         Ok(Response::new(self.call(event, function).await))
     }
 }

@@ -43,6 +43,8 @@ pub struct FunctionSettings {
     pub answer: AnswerShape,
     /// What the function has methods for; empty where nobody said.
     pub handlers: Vec<Handler>,
+    /// Whether events in its answers are emitted; where it is not set, in Space Cloud's format.
+    pub events_in_answers: Option<bool>,
 }
 
 /// Why and since when a function is switched off.

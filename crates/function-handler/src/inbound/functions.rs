@@ -33,7 +33,8 @@ impl FunctionService for Functions {
         request: Request<wire::CreateFunctionRequest>,
     ) -> Result<Response<wire::CreateFunctionResponse>, Status> {
         let project = self.gate().project(request.metadata(), Scope::Manage)?;
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        self.desk.name_types(&project, &mut request.on);
         let (mut function, trigger) = define::function(&project, &request, now())?;
         self.check_names(&function)?;
         let (revision, mut trigger) = self.store_function(&function, trigger).await?;

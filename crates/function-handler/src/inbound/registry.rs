@@ -193,11 +193,15 @@ impl RegistryWatch {
             let revocations = registry
                 .session_revocations()
                 .map(|revocation| Change::SessionsRevoked(revocation.clone()));
+            let types = registry
+                .custom_types()
+                .map(|custom| Change::EventType(custom.as_ref().clone()));
             items.extend(
                 projects
                     .chain(keys)
                     .chain([session_keys])
                     .chain(revocations)
+                    .chain(types)
                     .map(|change| Item::Change(Box::new(change))),
             );
         }
@@ -251,7 +255,9 @@ impl RegistryWatch {
             Change::Project(_)
             | Change::Key(_)
             | Change::SessionKeys(_)
-            | Change::SessionsRevoked(_) => (access, change),
+            | Change::SessionsRevoked(_)
+            | Change::EventType(_)
+            | Change::EventTypeDeleted { .. } => (access, change),
             Change::Function(function) if without_secrets => {
                 (functions, Change::Function(function.without_secrets()))
             }
@@ -333,7 +339,12 @@ impl Item {
                 | Change::GatewayDeleted { .. }
                 | Change::TokenKeys(_)
                 | Change::SessionKeys(_)
-                | Change::SessionsRevoked(_) => 256,
+                | Change::SessionsRevoked(_)
+                | Change::EventTypeDeleted { .. } => 256,
+                Change::EventType(custom) => {
+                    let schema = custom.schema.as_ref();
+                    256 + schema.map_or(0, |schema| schema.as_str().len())
+                }
             },
         }
     }

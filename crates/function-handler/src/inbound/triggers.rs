@@ -32,7 +32,8 @@ impl TriggerService for Triggers {
     ) -> Result<Response<wire::Trigger>, Status> {
         let project = self.gate().project(request.metadata(), Scope::Manage)?;
         let wanted = request.into_inner().trigger;
-        let wanted = wanted.ok_or_else(|| Fault::missing("trigger", "a trigger"))?;
+        let mut wanted = wanted.ok_or_else(|| Fault::missing("trigger", "a trigger"))?;
+        self.desk.name_types(&project, &mut wanted.on);
         let mut trigger =
             define::trigger(&project, &wanted, now()).map_err(|fault| fault.within("trigger"))?;
         if trigger.script.is_some() && !self.scripting {
@@ -87,9 +88,10 @@ impl TriggerService for Triggers {
         let project = self.gate().project(request.metadata(), Scope::Manage)?;
         let request = request.into_inner();
         let allowed = "a trigger with its name and what is to change";
-        let wanted = request
+        let mut wanted = request
             .trigger
             .ok_or_else(|| Fault::missing("trigger", allowed))?;
+        self.desk.name_types(&project, &mut wanted.on);
         let name = trigger_name(&wanted.name).map_err(|fault| fault.within("trigger"))?;
         let mut trigger = self.existing(&project, &name).await?;
         let policy_before = trigger.retry.clone();

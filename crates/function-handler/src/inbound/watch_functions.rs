@@ -156,7 +156,9 @@ impl FunctionWatch {
             | Change::Gateway(_)
             | Change::GatewayDeleted { .. }
             | Change::SessionKeys(_)
-            | Change::SessionsRevoked(_) => {}
+            | Change::SessionsRevoked(_)
+            | Change::EventType(_)
+            | Change::EventTypeDeleted { .. } => {}
         }
     }
 

@@ -19,6 +19,7 @@ mod packages;
 mod schedules;
 mod secrets;
 mod sessions;
+mod types;
 
 mod loops;
 mod matching;

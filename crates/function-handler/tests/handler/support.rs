@@ -33,6 +33,7 @@ use protocol::registry::v1::registry_service_client::RegistryServiceClient;
 use protocol::registry_feed::RegistryView;
 use protocol::schedules::v1::schedule_service_client::ScheduleServiceClient;
 use protocol::sessions::v1::session_service_client::SessionServiceClient;
+use protocol::types::v1::type_service_client::TypeServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use protocol::well_known::FieldMask;
 use settings::SecretUrl;
@@ -445,6 +446,10 @@ impl Handler {
 
     pub(crate) fn registry(&self) -> RegistryServiceClient<Routes> {
         RegistryServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn types(&self) -> TypeServiceClient<Routes> {
+        TypeServiceClient::new(self.routes.clone())
     }
 
     pub(crate) fn sessions(&self) -> SessionServiceClient<Routes> {

@@ -582,6 +582,8 @@ macro_rules! implement_registry_store {
             changes.extend(signing.into_iter().map(Change::TokenKeys));
             let revoked = session_revocations_after(connection, revision).await?;
             changes.extend(revoked.into_iter().map(Change::SessionsRevoked));
+            let types = types_after(connection, revision).await?;
+            changes.extend(types.into_iter().map(Change::EventType));
             for row in keys {
                 changes.push(Change::Key(rows::key(row)?));
             }

@@ -279,6 +279,10 @@ pub(crate) fn deletion(kind: &str, project: &str, name: &str) -> Result<Change, 
             project,
             name: parse("deletion", name)?,
         }),
+        "type" => Ok(Change::EventTypeDeleted {
+            project,
+            name: parse("deletion", name)?,
+        }),
         other => Err(Error::corrupt("deletion", format_args!("kind {other:?}"))),
     }
 }

@@ -22,6 +22,7 @@ use crate::registry_store::packages::{self, implement_package_store};
 use crate::registry_store::schedules::{self, implement_schedule_store};
 use crate::registry_store::sessions::{self, implement_session_store};
 use crate::registry_store::token_keys::{self, implement_token_key_store};
+use crate::registry_store::types::{self, implement_type_store};
 use crate::registry_store::{DELETIONS_KEPT, Page, not_found, require, require_new, rows};
 use crate::{Cipher, Error};
 
@@ -90,3 +91,4 @@ implement_schedule_store!(Registry, SqliteConnection);
 implement_package_store!(Registry, SqliteConnection);
 implement_session_store!(Registry, SqliteConnection);
 implement_gateway_store!(Registry, SqliteConnection);
+implement_type_store!(Registry, SqliteConnection);

@@ -90,6 +90,7 @@ fn settings() -> FunctionSettings {
         parameters_schema: Some(r#"{"type":"object"}"#.to_owned()),
         answer: domain::function::AnswerShape::Enveloped,
         handlers: vec![domain::function::Handler::Main],
+        events_in_answers: Some(true),
     }
 }
 
@@ -143,7 +144,6 @@ pub(crate) fn trigger(name: &str, function: &str) -> Trigger {
             expects_json: true,
             first_byte_timeout: Some(Duration::from_secs(3)),
             timeout: Duration::from_secs(9),
-            expects_json: true,
         },
         ordering: Ordering::Key,
         backlog: Backlog::Latest,

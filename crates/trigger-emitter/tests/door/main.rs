@@ -16,6 +16,7 @@ mod unread;
 mod keys;
 mod repeats;
 mod sessions;
+mod types;
 
 mod outage;
 mod rabbitmq;

@@ -78,6 +78,10 @@ pub(crate) struct FunctionFlags {
     /// queued, schedule; all of them are given together
     #[arg(long = "handler", value_name = "NAME", value_delimiter = ',')]
     pub(crate) handlers: Vec<String>,
+    /// Emit the events in its 2xx answers, {"event": {…}} or {"events": […]} [default: in the format
+    /// space-cloud only]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) events_in_answers: Option<bool>,
 
     #[command(flatten)]
     pub(crate) credentials: CredentialFlags,

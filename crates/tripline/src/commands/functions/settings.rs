@@ -54,6 +54,10 @@ pub(super) fn given(flags: &FunctionFlags) -> Result<Given, Failure> {
         paths.push("settings.disable_on_gone");
         settings.disable_on_gone = disable_on_gone;
     }
+    if flags.events_in_answers.is_some() {
+        paths.push("settings.events_in_answers");
+        settings.events_in_answers = flags.events_in_answers;
+    }
     if let Some(after) = flags.disable_after {
         paths.push("settings.disable_after");
         settings.disable_after = Some(protocol::to_duration(after));
@@ -187,6 +191,7 @@ pub(super) struct ShownSettings {
     parameters_schema: Option<String>,
     answer: String,
     handlers: Vec<String>,
+    events_in_answers: Option<bool>,
     authorization: Option<String>,
     client_certificate: bool,
 }
@@ -234,6 +239,7 @@ impl ShownSettings {
             parameters_schema: text(settings.parameters_schema),
             answer: settings.answer,
             handlers: settings.handlers,
+            events_in_answers: settings.events_in_answers,
             authorization: text(kinds.authorization),
             client_certificate: kinds.client_certificate,
         }
@@ -295,6 +301,12 @@ impl ShownSettings {
             ),
             ("answer", self.answer.clone()),
             ("handlers", self.handlers.join(", ")),
+            (
+                "events in answers",
+                self.events_in_answers
+                    .map(|emitted| emitted.to_string())
+                    .unwrap_or_default(),
+            ),
             (
                 "authorization",
                 self.authorization.clone().unwrap_or_default(),

@@ -5,6 +5,7 @@
     reason = "a broken set-up should stop the test"
 )]
 
+mod api_gateway;
 mod api_keys;
 mod at_least_once;
 mod bad_input;
@@ -14,6 +15,7 @@ mod five_systems;
 mod foreign_clients;
 mod formats;
 mod four_services;
+mod imports;
 mod live_changes;
 mod loops;
 mod outages;

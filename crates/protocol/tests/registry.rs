@@ -51,6 +51,10 @@ fn function(authorization: Authorization) -> Function {
             token: Some(TokenAlgorithm::Hs256),
             proxy: Some("http://proxy.example:3128".parse().unwrap()),
             authorities: Some("pem".to_owned()),
+            endpoint: Some("onOrder".to_owned()),
+            parameters_schema: Some(r#"{"type":"object"}"#.to_owned()),
+            answer: domain::function::AnswerShape::Enveloped,
+            handlers: vec![domain::function::Handler::Main],
         },
         credentials: Credentials {
             authorization,

@@ -14,6 +14,9 @@ mod access;
 mod describing;
 mod disabling;
 mod following;
+mod gateway;
+mod packages;
+mod schedules;
 mod secrets;
 mod sessions;
 

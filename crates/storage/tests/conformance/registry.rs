@@ -46,7 +46,7 @@ pub(crate) fn key(id: &str, project: &str) -> ApiKey {
     }
 }
 
-fn function(name: &str) -> Function {
+pub(crate) fn function(name: &str) -> Function {
     Function {
         project: "acme".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -86,6 +86,10 @@ fn settings() -> FunctionSettings {
         token: Some(TokenAlgorithm::EdDsa),
         proxy: Some("http://proxy.example:3128".parse().unwrap()),
         authorities: Some("-----BEGIN CERTIFICATE-----".to_owned()),
+        endpoint: Some("onOrder".to_owned()),
+        parameters_schema: Some(r#"{"type":"object"}"#.to_owned()),
+        answer: domain::function::AnswerShape::Enveloped,
+        handlers: vec![domain::function::Handler::Main],
     }
 }
 
@@ -111,7 +115,7 @@ fn credentials() -> Credentials {
     }
 }
 
-fn trigger(name: &str, function: &str) -> Trigger {
+pub(crate) fn trigger(name: &str, function: &str) -> Trigger {
     Trigger {
         project: "acme".parse().unwrap(),
         name: name.parse().unwrap(),
@@ -151,7 +155,7 @@ fn trigger(name: &str, function: &str) -> Trigger {
     }
 }
 
-async fn with_acme(stores: &Stores) -> &Arc<dyn RegistryStore> {
+pub(crate) async fn with_acme(stores: &Stores) -> &Arc<dyn RegistryStore> {
     stores
         .registry
         .create_project(&project("acme"), &key("tlk_first", "acme"))
@@ -160,7 +164,10 @@ async fn with_acme(stores: &Stores) -> &Arc<dyn RegistryStore> {
     &stores.registry
 }
 
-async fn with_function<'a>(stores: &'a Stores, name: &str) -> &'a Arc<dyn RegistryStore> {
+pub(crate) async fn with_function<'a>(
+    stores: &'a Stores,
+    name: &str,
+) -> &'a Arc<dyn RegistryStore> {
     let registry = with_acme(stores).await;
     registry
         .create_function(&function(name), None)

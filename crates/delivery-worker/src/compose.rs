@@ -127,7 +127,7 @@ fn render_input<'a>(call: &Call<'a>) -> RenderInput<'a> {
         event: call.event,
         captures: &call.target.captures,
         secret: call.function.secret_at(call.now),
-        function_session: None,
+        function_session: call.session,
         function: &call.target.function,
         delivery: call.target.delivery,
         node: call.worker,
@@ -222,7 +222,7 @@ fn push_session(
     headers: &mut Vec<(HeaderName, HeaderValue)>,
     call: &Call<'_>,
 ) -> Result<(), Outcome> {
-    let format = call.trigger.format.unwrap_or(call.function.format);
+    let format = format_of(call.function, call.trigger);
     let Some(session) = call.session else {
         return Ok(());
     };

@@ -15,7 +15,8 @@ use telemetry::trace;
 use tracing::{Instrument as _, info_span};
 
 use super::{
-    Deliverer, Made, Settlement, called, cancelled, ended_at, exchange, failure, observe, strictly,
+    Deliverer, Made, Settlement, called, cancelled, ended_at, exchange, failure, mask_echoes,
+    observe, strictly,
 };
 use crate::compose::{Call, batch_format, compose_batch, part, shown_headers, unsent};
 use crate::metrics;
@@ -97,6 +98,7 @@ impl Deliverer {
                     trigger,
                     traceparent: Some(&traceparent),
                     now,
+                    // Each event has an actor of its own, and the request is one.
                     session: None,
                     token_keys: token_keys.as_deref(),
                     worker: &self.worker,
@@ -185,7 +187,10 @@ impl Deliverer {
             Ok(request) => {
                 let headers = shown_headers(&request);
                 let bytes = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
-                (self.client.send(request).await, headers, bytes)
+                let mut response = self.client.send(request).await;
+                let secret = calls.first().map(|call| call.function.secret_at(call.now));
+                mask_echoes(&mut response, [secret, None]);
+                (response, headers, bytes)
             }
             Err(outcome) => (unsent(outcome), HeaderLines::default(), 0),
         };

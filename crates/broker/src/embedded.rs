@@ -25,8 +25,8 @@ use tokio::time::timeout;
 
 use crate::consume::{Consumer, Received};
 use crate::metrics;
-use crate::reply::{Replier, ReplyInbox};
 use crate::publish::{Confirm, MESSAGE_BYTES_MAX, Message, PublishError, Publisher};
+use crate::reply::{Replier, ReplyInbox};
 use crate::{Broker, Queue, Topology};
 use chores::Chores;
 use handing::{Handing, OnItsWay};

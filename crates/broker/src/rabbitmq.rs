@@ -104,9 +104,9 @@ impl Broker for RabbitMq {
     }
 
     fn replier(&self) -> Replier {
-        let replier = self.replier.get_or_init(|| {
-            replying::send(self.connector.clone(), &self.tasks)
-        });
+        let replier = self
+            .replier
+            .get_or_init(|| replying::send(self.connector.clone(), &self.tasks));
         replier.clone()
     }
 }

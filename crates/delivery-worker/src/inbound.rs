@@ -1,7 +1,7 @@
 //! What comes in: deliveries from the shards this worker serves, and calls by gRPC.
 
 pub mod grpc;
-pub mod shards;
 pub mod invocation;
+pub mod shards;
 
 pub(crate) mod http;

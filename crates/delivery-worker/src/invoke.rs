@@ -111,7 +111,9 @@ impl Invoker {
             function.name.clone(),
             function.revision,
         );
-        let schema = self.schemas.try_get_with(key, || Schema::parse(text).map(Arc::new));
+        let schema = self
+            .schemas
+            .try_get_with(key, || Schema::parse(text).map(Arc::new));
         let schema = schema.map_err(|error| {
             // It was checked when it was set.
             let message = format!("the function's parameters_schema {error}");

@@ -122,7 +122,11 @@ impl Invocation {
         let parameters = read.parameters.map_or("null", RawValue::get);
         Ok(Self::Direct(DirectCall {
             parameters: Bytes::copy_from_slice(parameters.as_bytes()),
-            headers: context.headers.map(headers).transpose()?.unwrap_or_default(),
+            headers: context
+                .headers
+                .map(headers)
+                .transpose()?
+                .unwrap_or_default(),
             package: context.package,
             function: context.function,
         }))
@@ -130,16 +134,15 @@ impl Invocation {
 }
 
 fn headers(value: &RawValue) -> Result<BTreeMap<String, String>, CallError> {
-    let headers: BTreeMap<String, String> =
-        serde_json::from_str(value.get()).map_err(|error| {
-            let message = format!("cannot be read: {error}");
-            CallError::new(
-                "context.headers",
-                value.get(),
-                message,
-                "an object of strings",
-            )
-        })?;
+    let headers: BTreeMap<String, String> = serde_json::from_str(value.get()).map_err(|error| {
+        let message = format!("cannot be read: {error}");
+        CallError::new(
+            "context.headers",
+            value.get(),
+            message,
+            "an object of strings",
+        )
+    })?;
     check_headers(&headers)?;
     Ok(headers)
 }
@@ -147,7 +150,10 @@ fn headers(value: &RawValue) -> Result<BTreeMap<String, String>, CallError> {
 /// # Errors
 /// When there are too many headers, or they are too long.
 pub fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), CallError> {
-    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     if headers.len() <= HEADERS_MAX && bytes <= HEADERS_BYTES_MAX {
         return Ok(());
     }
@@ -254,8 +260,10 @@ impl Registry {
             self.functions()
                 .filter(|function| function.project == *project)
         };
-        let in_package = || in_project().filter(|function| function.name.package.as_str() == package);
-        let is_meant = |known: &&Arc<Function>| known.settings.endpoint.as_deref() == Some(function);
+        let in_package =
+            || in_project().filter(|function| function.name.package.as_str() == package);
+        let is_meant =
+            |known: &&Arc<Function>| known.settings.endpoint.as_deref() == Some(function);
         if let Some(found) = in_package().find(is_meant) {
             return Ok(found);
         }
@@ -271,7 +279,12 @@ impl Registry {
         });
         let message = format!("there is no such function in package {package}");
         let there = available(functions.flatten());
-        Err(CallError::new("context.function", function, message, &there))
+        Err(CallError::new(
+            "context.function",
+            function,
+            message,
+            &there,
+        ))
     }
 
     /// The function of the same package that has this name or this endpoint already.

@@ -128,7 +128,11 @@ pub fn read(body: &Bytes, requires_exchange: bool) -> Result<Messages, CallError
     if messages.is_empty() || messages.len() > MESSAGES_MAX {
         let count = messages.len().to_string();
         let allowed = format!("1 to {MESSAGES_MAX} messages");
-        return whole(&count, "a request cannot bring this many".to_owned(), &allowed);
+        return whole(
+            &count,
+            "a request cannot bring this many".to_owned(),
+            &allowed,
+        );
     }
     let mut taken = Messages::default();
     for (number, message) in messages.into_iter().enumerate() {
@@ -162,7 +166,12 @@ struct Place(usize);
 
 impl Place {
     fn fault(self, member: &str, value: &str, message: &str, allowed: &str) -> CallError {
-        fault(format!("messages[{}]{member}", self.0), value, message, allowed)
+        fault(
+            format!("messages[{}]{member}", self.0),
+            value,
+            message,
+            allowed,
+        )
     }
 
     fn missing(self, member: &str, allowed: &str) -> CallError {
@@ -177,7 +186,12 @@ impl Place {
         let allowed = "an object as Yandex Cloud sends it";
         let part = part.ok_or_else(|| self.missing(member, allowed))?;
         serde_json::from_str(part.get()).map_err(|error| {
-            self.fault(member, part.get(), &format!("cannot be read: {error}"), allowed)
+            self.fault(
+                member,
+                part.get(),
+                &format!("cannot be read: {error}"),
+                allowed,
+            )
         })
     }
 
@@ -257,9 +271,8 @@ impl Place {
                 let path = format!("queues/{tail}");
                 let mut about = About::new(path.clone(), path);
                 let message = details.message.as_ref();
-                let message = message.ok_or_else(|| {
-                    self.missing(".details.message", "the message of the queue")
-                })?;
+                let message = message
+                    .ok_or_else(|| self.missing(".details.message", "the message of the queue"))?;
                 about.sent_at = self.sent_at(message)?;
                 about.extensions.extend(exchange(message));
                 Ok(about)

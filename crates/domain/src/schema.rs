@@ -108,7 +108,10 @@ mod tests {
             ("{nope", "is not JSON"),
             (r#"{"type":"sting"}"#, "is not a JSON Schema"),
             (r#"{"pattern":"("}"#, "is not a JSON Schema"),
-            (r##"{"$ref":"https://example.com/else.json"}"##, "is not a JSON Schema"),
+            (
+                r##"{"$ref":"https://example.com/else.json"}"##,
+                "is not a JSON Schema",
+            ),
             (r##"{"$ref":"file:///etc/passwd"}"##, "is not a JSON Schema"),
         ] {
             let error = Schema::parse(bad).unwrap_err().to_string();

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use domain::filter::{FILTER_BYTES_MAX, Filter, NAMES};
 use domain::function::{
-    AnswerShape, Batching, Disabled, FunctionSettings, Handler, RateLimit, Signing, TokenAlgorithm, parse_url,
+    AnswerShape, Batching, Disabled, FunctionSettings, Handler, RateLimit, Signing, TokenAlgorithm,
+    parse_url,
 };
 use domain::retry::RetryPolicy;
 use domain::template::Template;

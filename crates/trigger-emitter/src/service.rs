@@ -106,7 +106,8 @@ impl Service {
         Response = http::Response<Body>,
         Error = Infallible,
         Future: Send,
-    > + Clone
+    >
+    + Clone
     + Send
     + Sync
     + 'static

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use broker::Broker;
-use delivery_worker::Door;
 use coordination::{EndpointMemory, IdempotencyKeys, Membership};
+use delivery_worker::Door;
 use lifecycle::{Health, Tasks};
 use process::server::{Surface, instance_name};
 use protocol::access;

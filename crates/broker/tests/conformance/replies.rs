@@ -39,7 +39,10 @@ pub(crate) async fn a_reply_to_somebody_who_has_gone_is_lost_and_harms_nobody(gr
     let gone = system.broker.reply_inbox();
     let address = gone.address().clone();
     drop(gone);
-    system.broker.replier().reply(&address, Bytes::from_static(b"lost"));
+    system
+        .broker
+        .replier()
+        .reply(&address, Bytes::from_static(b"lost"));
     let mut inbox = system.broker.reply_inbox();
     is_reached(&system, &mut inbox, "heard").await;
     system.stop().await;

@@ -25,7 +25,8 @@ impl Door {
         S::Future: Send + 'static,
         S::Error: Into<BoxError>,
     {
-        let service = BoxCloneSyncService::new(service.map_err(|error| Status::from_error(error.into())));
+        let service =
+            BoxCloneSyncService::new(service.map_err(|error| Status::from_error(error.into())));
         let bytes_max = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
         // What may be sent is for the door to say.
         Self(EventServiceClient::new(service).max_encoding_message_size(bytes_max))

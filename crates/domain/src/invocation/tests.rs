@@ -73,7 +73,9 @@ fn s4_08_parameters_are_any_json_and_come_as_they_were_written() {
         "null",
         "true",
     ] {
-        let call = direct(&format!(r#"{{"parameters": {parameters} , "context": {{}}}}"#));
+        let call = direct(&format!(
+            r#"{{"parameters": {parameters} , "context": {{}}}}"#
+        ));
         assert_eq!(call.parameters, parameters.as_bytes());
         let body = String::from_utf8(call.body(&function).to_vec()).unwrap();
         let beginning = format!(r#"{{"parameters":{parameters},"context":{{"#);
@@ -88,7 +90,10 @@ fn s4_13_a_body_with_messages_is_a_trigger_call_whatever_else_it_brings() {
     assert_eq!(read(r#"{"messages":[]}"#), Invocation::Messages);
     let both = r#"{"parameters":1,"context":{"package":"a"},"messages":[1]}"#;
     assert_eq!(read(both), Invocation::Messages);
-    assert!(matches!(read(r#"{"messages":null}"#), Invocation::Direct(_)));
+    assert!(matches!(
+        read(r#"{"messages":null}"#),
+        Invocation::Direct(_)
+    ));
 }
 
 #[test]
@@ -98,7 +103,10 @@ fn what_cannot_be_understood_is_refused_by_name() {
     assert_eq!(field("7"), "body");
     assert_eq!(field(r#"{"context":7}"#), "context");
     assert_eq!(field(r#"{"context":{"package":7}}"#), "context");
-    assert_eq!(field(r#"{"context":{"headers":{"a":1}}}"#), "context.headers");
+    assert_eq!(
+        field(r#"{"context":{"headers":{"a":1}}}"#),
+        "context.headers"
+    );
     let deep = format!(r#"{{"parameters":{}{}}}"#, "[".repeat(101), "]".repeat(101));
     assert_eq!(field(&deep), "body");
     let long = format!(

@@ -70,7 +70,10 @@ fn s4_22_s4_24_a_storage_message_keeps_its_id_time_trace_bucket_and_object() {
     let message = one(STORAGE);
     assert_eq!(message.event_type.as_str(), "file.object.delete");
     assert_eq!(message.id, "bb1dd06d-a82c-49b4-af98-d8e0c5a1d8f0");
-    assert_eq!(message.time.unwrap().to_string(), "2019-12-19T14:17:47.847365Z");
+    assert_eq!(
+        message.time.unwrap().to_string(),
+        "2019-12-19T14:17:47.847365Z"
+    );
     assert_eq!(
         message.subject,
         "object-storage/s3-for-trigger/dev%2F0_15a775_972dbde4_orig12.jpg"
@@ -116,7 +119,9 @@ fn s4_20_a_trigger_names_bucket_and_operation() {
 fn s4_18_each_message_is_understood_by_itself() {
     let read = read(&body(&[SIGNAL, STORAGE, TIMER, DEVICE]), false).unwrap();
     let messages = read.messages.iter();
-    let types: Vec<_> = messages.map(|message| message.event_type.as_str()).collect();
+    let types: Vec<_> = messages
+        .map(|message| message.event_type.as_str())
+        .collect();
     let expected = [
         "queue.message.receive",
         "file.object.delete",
@@ -154,7 +159,10 @@ fn s4_23_a_plain_text_body_is_taken_in_unless_an_exchange_is_required() {
 fn s4_25_when_a_signal_was_sent_is_text_or_a_number() {
     let undated = |sent: &str| {
         let message = SIGNAL.replace(r#""1569285804456""#, sent);
-        message.replace(r#""created_at": "2019-09-24T00:54:28.980441Z""#, r#""x": 1"#)
+        message.replace(
+            r#""created_at": "2019-09-24T00:54:28.980441Z""#,
+            r#""x": 1"#,
+        )
     };
     for sent in [r#""1569285804456""#, "1569285804456"] {
         let time = one(&undated(sent)).time.unwrap();
@@ -188,11 +196,20 @@ fn what_is_wrong_is_named_with_its_message() {
     let metadata = "messages[1].event_metadata";
     let without = |member: &str| STORAGE.replace(&format!(r#""{member}""#), r#""other""#);
     assert_eq!(second(without("event_id")), format!("{metadata}.event_id"));
-    assert_eq!(second(without("event_type")), format!("{metadata}.event_type"));
+    assert_eq!(
+        second(without("event_type")),
+        format!("{metadata}.event_type")
+    );
     assert_eq!(second(without("event_metadata")), metadata);
     assert_eq!(second(without("details")), "messages[1].details");
-    assert_eq!(second(without("bucket_id")), "messages[1].details.bucket_id");
-    assert_eq!(second(without("object_id")), "messages[1].details.object_id");
+    assert_eq!(
+        second(without("bucket_id")),
+        "messages[1].details.bucket_id"
+    );
+    assert_eq!(
+        second(without("object_id")),
+        "messages[1].details.object_id"
+    );
     assert_eq!(second("7".to_owned()), "messages[1]");
     let odd_time = STORAGE.replace("2019-12-19T", "yesterday");
     assert_eq!(second(odd_time), format!("{metadata}.created_at"));

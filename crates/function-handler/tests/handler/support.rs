@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use broker::{
-    Broker, Confirm, Consumer, Message, PublishError, Publisher, Queue, Replier, ReplyInbox, Topology,
+    Broker, Confirm, Consumer, Message, PublishError, Publisher, Queue, Replier, ReplyInbox,
+    Topology,
 };
 use coordination::EmbeddedCoordination;
 use domain::delivery::{Consignment, Target, Waiting};

@@ -11,6 +11,7 @@ mod plain;
 
 mod answer;
 mod messages;
+mod schmuckli;
 mod space_cloud;
 
 use std::sync::Arc;
@@ -40,8 +41,8 @@ use crate::draft::{Dialect, Draft};
 use crate::emit::Door;
 use crate::inbound::{call_span, lineage};
 use crate::{error, metrics};
-use body::{Incoming, Unread, announced_bytes};
 use answer::{Answer, Answers};
+use body::{Incoming, Unread, announced_bytes};
 use media::Mode;
 use messages::MESSAGES;
 use space_cloud::{ADMIN_QUEUE, OLD_QUEUE, QUEUE};
@@ -261,13 +262,7 @@ impl Http {
         // What is not ASCII is no key, but it is not an absent one either.
         let authorization = authorization.map(|value| value.to_str().unwrap_or_default());
         self.door.authorise(|registry, keys_required| {
-            authorise_named(
-                registry,
-                authorization,
-                Some(project),
-                scope,
-                keys_required,
-            )
+            authorise_named(registry, authorization, Some(project), scope, keys_required)
         })
     }
 
@@ -325,6 +320,10 @@ fn read_events(mode: Mode, headers: &HeaderMap, body: &Bytes) -> Result<(Brought
         }
         Mode::Plain => {
             let members = json::object(body)?;
+            if members.get(schmuckli::EVENT_ID).is_some() {
+                let draft = schmuckli::read(&members)?;
+                return Ok((Brought::One(Box::new(draft)), Dialect::PlainJson));
+            }
             // A CloudEvent under the media type of all JSON is recognised by its version.
             let (draft, dialect) = if members.get("specversion").is_some() {
                 (structured::read(&members, body)?, Dialect::CloudEventsJson)

@@ -88,7 +88,8 @@ fn check(
     request: wire::StreamEventsRequest,
 ) -> Result<Candidate, Fault> {
     let key = idempotency_key(&request.idempotency_key)?;
-    let candidate = draft_without_wait(request.event.unwrap_or_default()).and_then(|draft| emitting.door.check(call, draft, key));
+    let candidate = draft_without_wait(request.event.unwrap_or_default())
+        .and_then(|draft| emitting.door.check(call, draft, key));
     candidate.map_err(|fault| fault.within("event"))
 }
 

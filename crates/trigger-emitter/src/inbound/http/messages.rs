@@ -44,7 +44,9 @@ impl Http {
         let call = self.call(headers, project, Scope::Emit, Dialect::PlainJson)?;
         let _room = self.door.room(self.expected_bytes(headers)?)?;
         let body = self.read(body).await?;
-        let taken = self.door.take_messages(&call, &body, options.require_exchange);
+        let taken = self
+            .door
+            .take_messages(&call, &body, options.require_exchange);
         let taken = taken.await?;
         Ok(answer::accepted(&TakenAnswer {
             events: taken.accepted.iter().map(Answer::of).collect(),

@@ -348,7 +348,11 @@ mod tests {
         assert_eq!(field(r#"{"type":"a","paylod":1}"#).unwrap(), "paylod");
         let options = field(r#"{"type":"a","options":{"db":1}}"#);
         assert_eq!(options.unwrap(), "options");
-        assert!(queued(r#"{"type":"a","isSynchronous":true}"#).unwrap().is_synchronous);
+        assert!(
+            queued(r#"{"type":"a","isSynchronous":true}"#)
+                .unwrap()
+                .is_synchronous
+        );
     }
 
     #[test]

@@ -50,11 +50,7 @@ pub(super) fn given(flags: &FunctionFlags) -> Result<Given, Failure> {
         ("settings.signing", &flags.signing, &mut settings.signing),
         ("settings.token", &flags.token, &mut settings.token),
         ("settings.proxy", &flags.proxy, &mut settings.proxy),
-        (
-            "settings.endpoint",
-            &flags.endpoint,
-            &mut settings.endpoint,
-        ),
+        ("settings.endpoint", &flags.endpoint, &mut settings.endpoint),
         ("settings.answer", &flags.answer, &mut settings.answer),
     ];
     for (path, given, field) in texts {

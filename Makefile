@@ -6,7 +6,7 @@ FOREIGN_CLIENTS := $(TARGET)/foreign-clients
 TEST_RUNNER := $(if $(shell cargo nextest --version 2>/dev/null),cargo nextest run --workspace,cargo test --workspace --no-fail-fast)
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down check test bench fix migrate image foreign-clients
+.PHONY: help run up down check test conformance bench fix migrate image foreign-clients
 
 help: # (this list)
 	@echo "make VERB, where VERB is:"
@@ -35,6 +35,9 @@ test: ## install the test servers where missing, start private ones, run every t
 	$(TEST_SERVERS) install
 	@$(MAKE) --no-print-directory foreign-clients
 	@$(TEST_SERVERS) run -- $(TEST_RUNNER)
+
+conformance: test ## run every test and write docs/conformance.md from what they say (needs cargo-nextest)
+	cargo run --bin conformance-page -- $(TARGET)/nextest/default/junit.xml
 
 foreign-clients: $(FOREIGN_CLIENTS)/installed
 

@@ -6,11 +6,12 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const ROLES: [&str; 5] = [
+const ROLES: [&str; 6] = [
     "trigger-emitter",
     "function-handler",
     "delivery-worker",
     "log-service",
+    "api-gateway",
     "all",
 ];
 

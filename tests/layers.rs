@@ -7,13 +7,14 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 const LAYERS: &[&[&str]] = &[
     &["domain", "settings"],
     &["protocol", "telemetry", "lifecycle"],
-    &["storage", "coordination", "process"],
+    &["storage", "coordination", "process", "egress"],
     &["broker"],
     &[
         "trigger-emitter",
         "function-handler",
         "delivery-worker",
         "log-service",
+        "api-gateway",
     ],
     &["tripline"],
 ];
@@ -32,15 +33,15 @@ const KEPT_BEHIND: &[(&str, &str)] = &[
     ("telemetry", "opentelemetry*"),
     ("telemetry", "tracing-opentelemetry"),
     ("protocol", "prost*"),
-    ("delivery-worker", "hickory-resolver"),
-    ("delivery-worker", "rustls-native-certs"),
+    ("egress", "hickory-resolver"),
+    ("egress", "rustls-native-certs"),
 ];
 
 /// What opens connections to wherever a text says. Each place is named, with whom it calls.
 const CALLS_OUT: &[(&str, &str)] = &[
     (
-        "crates/delivery-worker/src/outbound/endpoint_client",
-        "endpoints, with the guard",
+        "crates/egress/src/endpoint_client",
+        "endpoints and services, with the guard",
     ),
     (
         "crates/tripline/src/bench",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use prost::Message;
 
 /// Messages that hold secrets: what is shown of them is written by hand, in `src/credentials.rs`.
-const SECRET: [&str; 9] = [
+const SECRET: [&str; 10] = [
     ".tripline.functions.v1.Basic",
     ".tripline.functions.v1.Bearer",
     ".tripline.functions.v1.OAuth2",
@@ -15,6 +15,7 @@ const SECRET: [&str; 9] = [
     ".tripline.wire.v1.TokenKey",
     ".tripline.functions.v1.RotateSecretResponse",
     ".tripline.projects.v1.RotateProjectSecretResponse",
+    ".tripline.sessions.v1.IntrospectSessionRequest",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,6 +30,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "invocation",
         "logs",
         "redrive",
+        "gateway",
+        "intercept",
+        "sessions",
+        "types",
         "wire",
     ]
     .map(|package| root.join(format!("tripline/{package}/v1/{package}.proto")));

@@ -102,6 +102,14 @@ impl Client {
         command::run(&self.words(words, false), &[], None).await
     }
 
+    /// Runs a command of which everything is given, with these variables.
+    pub async fn run_bare(words: &[&str], environment: &[(&str, &str)]) -> Outcome {
+        let words: Vec<OsString> = words.iter().map(Into::into).collect();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment: Vec<_> = environment.iter().map(owned).collect();
+        command::run(&words, &environment, None).await
+    }
+
     /// Runs a command with this on its standard input.
     pub async fn run_with_input(&self, words: &[&str], input: impl Into<Vec<u8>>) -> Outcome {
         command::run(&self.words(words, true), &[], Some(input.into())).await

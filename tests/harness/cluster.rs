@@ -76,6 +76,8 @@ pub struct Options {
     pub egress_allow: Vec<String>,
     /// Where spans are sent.
     pub collector_url: Option<String>,
+    /// Further settings of every process.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Default for Options {
@@ -87,6 +89,7 @@ impl Default for Options {
             redis_url: None,
             egress_allow: vec!["127.0.0.1".to_owned()],
             collector_url: None,
+            variables: Vec::new(),
         }
     }
 }
@@ -175,6 +178,7 @@ impl Cluster {
         if let Some(url) = options.collector_url {
             environment.push(("TRIPLINE__TELEMETRY__OTLP_ENDPOINT".to_owned(), url));
         }
+        environment.extend(options.variables);
         let migrated = command::run(&["migrate".into()], &environment, None)
             .await
             .done();

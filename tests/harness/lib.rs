@@ -16,6 +16,7 @@ mod client;
 mod cluster;
 mod collector;
 mod command;
+pub mod conformance;
 mod embedded;
 mod foreign;
 mod http_client;

@@ -168,7 +168,7 @@ async fn everything_arrives(ledger: &Ledger) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_up_has_accepted_survives_a_kill_right_after_the_answer() {
+async fn x_08_what_up_has_accepted_survives_a_kill_right_after_the_answer() {
     let mut system = Embedded::start().await;
     let ledger = Ledger::default();
     let receiver = Receiver::start().await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::{Received, Receiver};
 
 #[tokio::test]
-async fn a_dead_letter_calls_its_functions_once_embedded() {
+async fn s2_42_a_dead_letter_calls_its_functions_once_embedded() {
     let system = Embedded::start().await;
     a_dead_letter_calls_its_functions_once(&system.client()).await;
 }

@@ -22,7 +22,7 @@ fn ids(requests: &[Received]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_failed_delivery_is_made_again_under_its_own_id_embedded() {
+async fn x_13_a_failed_delivery_is_made_again_under_its_own_id_embedded() {
     let system = Embedded::start().await;
     a_failed_delivery_is_made_again_under_its_own_id(&system.client()).await;
 }

@@ -29,7 +29,7 @@ async fn emit(client: &Client, event_type: &str, data: &Value) {
 }
 
 #[tokio::test]
-async fn schmucklis_five_events_have_exactly_the_seeds_fields() {
+async fn s1_03_s1_04_s1_05_s1_06_s1_22_schmucklis_five_events_have_exactly_the_seeds_fields() {
     let system = Embedded::start().await;
     let client = system.client();
     let underscored = ["_event_id", "_event_name", "_function_session", "_secret"];
@@ -108,7 +108,7 @@ async fn numbers_names_and_aliases_are_the_same_both_ways() {
 }
 
 #[tokio::test]
-async fn no_two_functions_share_a_secret_and_a_new_one_is_made_each_time() {
+async fn s1_07_no_two_functions_share_a_secret_and_a_new_one_is_made_each_time() {
     let system = Embedded::start().await;
     let client = system.client();
     let mut secrets = BTreeSet::new();
@@ -152,7 +152,7 @@ async fn a_custom_type_in_schmucklis_format_carries_its_data_as_it_is() {
 }
 
 #[tokio::test]
-async fn one_event_in_all_formats_has_one_id_and_each_delivery_its_own() {
+async fn x_06_one_event_in_all_formats_has_one_id_and_each_delivery_its_own() {
     let system = Embedded::start().await;
     let client = system.client();
     let receiver = Receiver::start().await;

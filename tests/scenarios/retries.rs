@@ -26,7 +26,7 @@ fn attempts(history: &Value) -> &Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_receiver_that_answers_500_gets_one_and_three_requests_embedded() {
+async fn s2_08_s2_10_a_receiver_that_answers_500_gets_one_and_three_requests_embedded() {
     let system = Embedded::start().await;
     five_hundred_is_tried_four_times(&system.client()).await;
 }
@@ -97,7 +97,7 @@ fn every_request_is_the_same_delivery(requests: &[Received], signing_secret: &st
 }
 
 #[tokio::test]
-async fn a_204_is_success_and_ends_it() {
+async fn s2_07_s2_14_a_204_is_success_and_ends_it() {
     let system = Embedded::start().await;
     let receiver = Receiver::start().await;
     receiver.answer_with(204);
@@ -156,7 +156,7 @@ async fn while_it_waits_it_is_staged_and_says_when_it_goes_on() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_and_counts_as_a_failure() {
+async fn s2_09_a_redirect_is_not_followed_and_counts_as_a_failure() {
     let system = Embedded::start().await;
     let elsewhere = Receiver::start().await;
     let receiver = Receiver::start().await;
@@ -173,7 +173,7 @@ async fn a_redirect_is_not_followed_and_counts_as_a_failure() {
 }
 
 #[tokio::test]
-async fn no_answer_in_time_is_a_failure_and_is_tried_again() {
+async fn s2_13_no_answer_in_time_is_a_failure_and_is_tried_again() {
     let system = Embedded::start().await;
     let receiver = Receiver::start().await;
     receiver.hang();
@@ -216,7 +216,7 @@ async fn a_refused_connection_is_a_failure_and_is_tried_again() {
 }
 
 #[tokio::test]
-async fn by_default_three_retries_five_seconds_apart_within_five_seconds_each() {
+async fn s2_11_s2_12_by_default_three_retries_five_seconds_apart_within_five_seconds_each() {
     let system = Embedded::start().await;
     let client = system.client();
     let url = "http://127.0.0.1:9/";
@@ -240,7 +240,7 @@ async fn by_default_three_retries_five_seconds_apart_within_five_seconds_each() 
 }
 
 #[tokio::test]
-async fn each_trigger_has_its_own_policy_and_one_failing_does_not_affect_the_other() {
+async fn s2_30_each_trigger_has_its_own_policy_and_one_failing_does_not_affect_the_other() {
     let system = Embedded::start().await;
     let client = system.client();
     let (good, bad) = (Receiver::start().await, Receiver::start().await);

@@ -24,7 +24,7 @@ impl Secrets {
 }
 
 #[tokio::test]
-async fn no_secret_is_in_clear_in_database_broker_logs_or_answers() {
+async fn s1_21_no_secret_is_in_clear_in_database_broker_logs_or_answers() {
     let broker = RabbitMq::start().await.unwrap();
     let vhost = broker.vhost().await.unwrap();
     let options = Options {
@@ -182,7 +182,7 @@ async fn settings_are_printed_with_their_secrets_masked() {
 }
 
 #[tokio::test]
-async fn a_private_address_is_refused_under_serve_also_when_a_name_leads_to_it() {
+async fn x_10_a_private_address_is_refused_under_serve_also_when_a_name_leads_to_it() {
     let options = Options {
         shape: Shape::AllInOne,
         egress_allow: Vec::new(),

@@ -22,7 +22,7 @@ async fn condition(client: &Client, eid: &str, what: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_filter_calls_by_data_and_whoever_asks_is_told_why() {
+async fn s2_33_a_filter_calls_by_data_and_whoever_asks_is_told_why() {
     let system = Embedded::start().await;
     let client = system.client();
     let receiver = Receiver::start().await;
@@ -114,7 +114,7 @@ async fn a_bad_filter_or_template_is_refused_with_its_place() {
 }
 
 #[tokio::test]
-async fn a_template_makes_the_body_and_the_functions_headers_go_with_it() {
+async fn s2_49_a_template_makes_the_body_and_the_functions_headers_go_with_it() {
     let system = Embedded::start().await;
     let client = system.client();
     let receiver = Receiver::start().await;

@@ -125,7 +125,7 @@ async fn signatures_of_both_kinds_verify_before_during_and_after_a_rotation() {
 }
 
 #[tokio::test]
-async fn tokens_verify_by_the_projects_secret_and_by_the_public_keys() {
+async fn s2_20_s2_21_tokens_verify_by_the_projects_secret_and_by_the_public_keys() {
     let system = Embedded::start().await;
     let client = system.client();
     let receiver = Receiver::start().await;

@@ -81,7 +81,7 @@ async fn a_paused_function_loses_nothing(client: &Client) {
 }
 
 #[tokio::test]
-async fn an_event_for_later_is_called_then_and_can_be_put_off_hastened_and_cancelled() {
+async fn s2_54_an_event_for_later_is_called_then_and_can_be_put_off_hastened_and_cancelled() {
     let system = Embedded::start().await;
     let client = system.client();
     let receiver = Receiver::start().await;

@@ -202,6 +202,10 @@ impl Membership for EmbeddedCoordination {
 
 #[async_trait]
 impl EndpointMemory for EmbeddedCoordination {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn keep(&self, learned: &[(String, String)], time: Duration) -> Result<(), Unavailable> {
         for (name, text) in learned {
             let text = text.clone();

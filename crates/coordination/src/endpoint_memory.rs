@@ -14,6 +14,8 @@ pub const LEARNED_FOR: Duration = Duration::from_mins(10);
 /// own. Advisory: who cannot read it learns anew.
 #[async_trait]
 pub trait EndpointMemory: Send + Sync + fmt::Debug {
+    /// Whether other processes find what is kept, and this one when it is started anew.
+    fn is_shared(&self) -> bool;
     /// Keeps these texts for this time; the newest of a name counts.
     async fn keep(&self, learned: &[(String, String)], time: Duration) -> Result<(), Unavailable>;
     /// What is known under these names; the answers are in the same order.

@@ -264,6 +264,10 @@ impl Membership for RedisCoordination {
 
 #[async_trait]
 impl EndpointMemory for RedisCoordination {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn keep(&self, learned: &[(String, String)], time: Duration) -> Result<(), Unavailable> {
         if learned.is_empty() {
             return Ok(());

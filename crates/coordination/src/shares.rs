@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shard_has_one_owner_and_nobody_has_more_than_its_share() {
+    fn s2_47_every_shard_has_one_owner_and_nobody_has_more_than_its_share() {
         for shards in [1, 4, 8, 16, 33] {
             for count in 1..=20 {
                 let members = members(count);

@@ -220,6 +220,7 @@ impl CallNow {
             trigger: &trigger,
             traceparent,
             now: Timestamp::now(),
+            session: None,
             token_keys: token_keys.as_deref(),
             worker: &self.deliverer.worker,
         };

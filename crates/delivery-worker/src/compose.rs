@@ -1,17 +1,21 @@
 //! The request an attempt sends: body and headers by format, ids, attempt number and signature.
 
+mod batch;
 mod extras;
+pub mod session;
 
 use std::time::Duration;
 
+pub use self::batch::{compose_batch, part};
 use bytes::Bytes;
 use domain::Timestamp;
 use domain::delivery::{ErrorClass, Outcome, Target};
 use domain::event::Event;
-use domain::format::{Format, RenderInput, Rendered, render};
+use domain::format::{BatchFormat, Format, RenderError, RenderInput, Rendered, render};
 use domain::function::Function;
 use domain::lineage::{ANCESTRY_HEADER, DEPTH_HEADER, Lineage};
 use domain::record::HeaderLines;
+use domain::session::SESSION_HEADER;
 use domain::signature;
 use domain::template::TemplateInput;
 use domain::token::TokenKeys;
@@ -34,6 +38,8 @@ pub struct Call<'a> {
     pub traceparent: Option<&'a str>,
     /// When the attempt begins; the signature is of this second.
     pub now: Timestamp,
+    /// By which the function acts for the event's actor; none without one.
+    pub session: Option<&'a str>,
     /// What signs the function's token, where it wants one.
     pub token_keys: Option<&'a TokenKeys>,
     /// This worker's name, as the token says it.
@@ -45,12 +51,7 @@ pub struct Call<'a> {
 /// # Errors
 /// The outcome of the attempt, when no request can ever be made of the event.
 pub fn compose(call: &Call<'_>) -> Result<EndpointRequest, Outcome> {
-    let input = RenderInput {
-        event: call.event,
-        captures: &call.target.captures,
-        secret: call.function.secret_at(call.now),
-        function_session: None,
-    };
+    let input = render_input(call);
     let rendered = rendered(call, &input)?;
     compose_around(call, rendered)
 }
@@ -107,7 +108,8 @@ pub fn compose_around(call: &Call<'_>, rendered: Rendered) -> Result<EndpointReq
             .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
         headers.push((HeaderName::from_static(name), value));
     }
-    let special = extras::add(call, &rendered.body, &mut headers)?;
+    push_session(&mut headers, call)?;
+    let special = extras::add(call, &id, &rendered.body, &mut headers)?;
     let retry = &call.trigger.retry;
     Ok(EndpointRequest {
         uri,
@@ -118,6 +120,32 @@ pub fn compose_around(call: &Call<'_>, rendered: Rendered) -> Result<EndpointReq
         timeout: retry.timeout,
         special,
     })
+}
+
+fn render_input<'a>(call: &Call<'a>) -> RenderInput<'a> {
+    RenderInput {
+        event: call.event,
+        captures: &call.target.captures,
+        secret: call.function.secret_at(call.now),
+        function_session: None,
+        function: &call.target.function,
+        delivery: call.target.delivery,
+        node: call.worker,
+        call_headers: &[],
+    }
+}
+
+/// The format of a call's request.
+pub fn format_of(function: &Function, trigger: &Trigger) -> Format {
+    trigger.format.unwrap_or(function.format)
+}
+
+/// How a delivery shares a request with others, where it may: not when a template makes its body.
+pub fn batch_format(function: &Function, trigger: &Trigger) -> Option<BatchFormat> {
+    match trigger.template {
+        Some(_) => None,
+        None => format_of(function, trigger).batch(),
+    }
 }
 
 fn uri(function: &Function) -> Result<Uri, Outcome> {
@@ -144,10 +172,8 @@ fn event_headers(rendered: &Rendered) -> Vec<(HeaderName, HeaderValue)> {
 
 /// The body and what goes with it: by the trigger's template, else by the format.
 fn rendered(call: &Call<'_>, input: &RenderInput<'_>) -> Result<Rendered, Outcome> {
-    let format = call.trigger.format.unwrap_or(call.function.format);
-    let by_format = |format| {
-        render(format, input).map_err(|error| impossible(ErrorClass::Render, error.to_string()))
-    };
+    let format = format_of(call.function, call.trigger);
+    let by_format = |format| render(format, input).map_err(|error| unrenderable(&error));
     let Some(template) = &call.trigger.template else {
         return by_format(format);
     };
@@ -162,7 +188,14 @@ fn rendered(call: &Call<'_>, input: &RenderInput<'_>) -> Result<Rendered, Outcom
     let headers = match format {
         // The event's attributes go in the head, whatever the body is.
         Format::CloudEventsBinary => by_format(format)?.headers,
-        Format::Schmuckli | Format::CloudEventsStructured => Vec::new(),
+        Format::Schmuckli
+        | Format::CloudEventsStructured
+        | Format::CloudEventsBatch
+        | Format::SpaceCloud
+        | Format::Yandex
+        | Format::Extremum
+        | Format::Kii
+        | Format::DreamFactory => Vec::new(),
     };
     Ok(Rendered {
         content_type: Some(template.content_type().to_owned()),
@@ -181,6 +214,22 @@ fn push_lineage(
         .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
     headers.push((HeaderName::from_static(DEPTH_HEADER), lineage.depth.into()));
     headers.push((HeaderName::from_static(ANCESTRY_HEADER), ancestry));
+    Ok(())
+}
+
+/// In a header where the body has no place for it.
+fn push_session(
+    headers: &mut Vec<(HeaderName, HeaderValue)>,
+    call: &Call<'_>,
+) -> Result<(), Outcome> {
+    let format = call.trigger.format.unwrap_or(call.function.format);
+    let Some(session) = call.session else {
+        return Ok(());
+    };
+    if !session::is_in_body(call.trigger, format) {
+        let name = HeaderName::from_static(SESSION_HEADER);
+        headers.push((name, extras::secret(session)?));
+    }
     Ok(())
 }
 
@@ -212,6 +261,15 @@ pub fn unsent(outcome: Outcome) -> EndpointResponse {
         truncated: false,
         duration: Duration::ZERO,
     }
+}
+
+/// What cannot be rendered once never can.
+fn unrenderable(error: &RenderError) -> Outcome {
+    let class = match error {
+        RenderError::TooLarge { .. } => ErrorClass::TooLarge,
+        RenderError::ContentType(_) | RenderError::Json(_) => ErrorClass::Render,
+    };
+    impossible(class, error.to_string())
 }
 
 const fn impossible(class: ErrorClass, message: String) -> Outcome {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use domain::address::EgressPolicy;
+use domain::session::{LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN};
 use serde::{Deserialize, Serialize};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use url::Url;
@@ -29,32 +29,11 @@ pub struct Config {
     /// Where trigger-emitter is served: messages of triggers that come in beside direct calls are
     /// handed on to it.
     pub door: Url,
-    pub egress: EgressConfig,
-}
-
-/// `[delivery_worker.egress]`: where requests may go.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EgressConfig {
-    /// Addresses, networks (`10.0.0.0/8`) and host names that may be called although they are not
-    /// public.
-    pub allow: Vec<String>,
-    /// Prefixes by which this network reaches IPv4 addresses through IPv6, beside `64:ff9b::/96`: what
-    /// lies behind them is judged as the IPv4 address it is.
-    pub nat64_prefixes: Vec<String>,
-}
-
-impl EgressConfig {
-    /// The rule that requests obey.
-    ///
-    /// # Errors
-    /// Names the setting and the entry that cannot be read.
-    pub fn policy(&self, allow_loopback: bool) -> Result<EgressPolicy, String> {
-        EgressPolicy::parse(&self.allow, allow_loopback)
-            .map_err(|error| format!("delivery_worker.egress.allow: {error}"))?
-            .with_nat64_prefixes(&self.nat64_prefixes)
-            .map_err(|error| format!("delivery_worker.egress.nat64_prefixes: {error}"))
-    }
+    /// The session that a request carries for its user is valid this long from the request on, 10m to
+    /// 20m.
+    pub session_lifetime: settings::Duration,
+    /// `[delivery_worker.egress]`: where requests may go.
+    pub egress: egress::Config,
 }
 
 impl Default for Config {
@@ -69,7 +48,8 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(3).into(),
             dead_letters: true,
             door: local_door(),
-            egress: EgressConfig::default(),
+            session_lifetime: LIFETIME_DEFAULT.into(),
+            egress: egress::Config::default(),
         }
     }
 }
@@ -108,7 +88,13 @@ impl Config {
         if self.messages_in_hand_max == 0 {
             faults.add("delivery_worker.messages_in_hand_max is 0: at least 1 is needed");
         }
-        if let Err(fault) = self.egress.policy(false) {
+        if !(LIFETIME_MIN..=LIFETIME_MAX).contains(&self.session_lifetime.get()) {
+            faults.add(format!(
+                "delivery_worker.session_lifetime is {}: 10m to 20m",
+                self.session_lifetime
+            ));
+        }
+        if let Err(fault) = self.egress.policy("delivery_worker", false) {
             faults.add(fault);
         }
     }

@@ -1,9 +1,12 @@
 //! One attempt: find what is configured, make the request, send it, and say what came of it.
 
+mod batch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
+use domain::answer::{BatchAnswer, Body, of_strict};
 use domain::delivery::{
     ErrorClass, Outcome, Status, Step, Target, Tried, WaitReason, Waiting, begin_of, next_step,
 };
@@ -20,8 +23,11 @@ use telemetry::trace;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
 
-use crate::compose::{Call, compose, shown_headers, unsent};
+pub use self::batch::Batched;
+use crate::compose::session::mint;
+use crate::compose::{Call, batch_format, compose, shown_headers, unsent};
 use crate::metrics;
+use crate::outbound::MASKED;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointResponse};
 
 /// Makes attempts. Cheap to clone.
@@ -31,6 +37,8 @@ pub struct Deliverer {
     pub client: EndpointClient,
     /// This worker's name, kept with each attempt.
     pub worker: Arc<str>,
+    /// How long the session of a request is valid, from the request on.
+    pub session_lifetime: Duration,
 }
 
 /// What an attempt came to, ready to be made durable.
@@ -84,6 +92,10 @@ impl Deliverer {
         let started_at = Timestamp::now();
         let traceparent = trace::outgoing(event.traceparent.as_deref());
         let token_keys = self.token_keys_for(function);
+        let (session, refused) = match self.session_for(event, target, started_at) {
+            Ok(session) => (session, None),
+            Err(outcome) => (None, Some(outcome)),
+        };
         let call = Call {
             event,
             target,
@@ -91,15 +103,53 @@ impl Deliverer {
             trigger,
             traceparent: Some(&traceparent),
             now: started_at,
+            session: session.as_deref(),
             token_keys: token_keys.as_deref(),
             worker: &self.worker,
         };
-        let (response, headers, request_bytes) = self.send(&call).await;
-        let ended_at = started_at
-            .saturating_add(response.duration)
-            .unwrap_or(started_at);
+        let (response, headers, request_bytes) = match refused {
+            None => self.send(&call).await,
+            Some(outcome) => (unsent(outcome), HeaderLines::default(), 0),
+        };
+        let ended_at = ended_at(&call, &response);
+        let (outcome, remark) = judged(&call, &response);
+        observe(&response, failure(&outcome).0);
+        let exchange = exchange(&response, ended_at, trigger.retry.retry_after_max);
+        let made = Made {
+            called: called(function, &outcome, ended_at),
+            outcome,
+            remark,
+            response,
+            headers,
+            request_bytes,
+        };
+        Settlement {
+            exchange: Some(exchange),
+            ..self.settlement(&call, made)
+        }
+    }
+
+    /// What follows from an attempt for its delivery.
+    fn settlement(&self, call: &Call<'_>, made: Made) -> Settlement {
+        let Call {
+            event,
+            target,
+            function,
+            trigger,
+            now: started_at,
+            ..
+        } = *call;
+        let Made {
+            outcome,
+            remark: noticed,
+            response,
+            headers,
+            request_bytes,
+            called,
+        } = made;
+        let ended_at = ended_at(call, &response);
         let tried = Tried {
-            outcome: &response.outcome,
+            outcome: &outcome,
             retry_after: rest_asked_for(&response, ended_at),
             number: target.next_attempt,
             began_at: begin_of(event, target, started_at),
@@ -107,10 +157,7 @@ impl Deliverer {
         };
         let disable_on_gone = function.settings.disable_on_gone;
         let step = next_step(&trigger.retry, disable_on_gone, &tried, random());
-        let (error_class, error) = failure(&response.outcome);
-        observe(&response, error_class);
-        let exchange = exchange(&response, ended_at, trigger.retry.retry_after_max);
-        let called = called(function, &response.outcome, ended_at);
+        let (error_class, error) = failure(&outcome);
         let (status, remark, next_attempt_at) = fate(step);
         let attempted = Attempted {
             project: event.project.clone(),
@@ -132,16 +179,16 @@ impl Deliverer {
             response_body: response.body,
             is_response_truncated: response.truncated,
             worker: self.worker.to_string(),
-            traceparent: Some(traceparent),
+            traceparent: call.traceparent.map(str::to_owned),
             status,
-            remark,
+            remark: remark.or(noticed),
             next_attempt_at,
         };
         metrics::settled(status);
         Settlement {
             record: Record::Attempted(Box::new(attempted)),
             waiting: next_attempt_at.map(|due_at| next_try(event, target, ended_at, due_at)),
-            exchange: Some(exchange),
+            exchange: None,
             called,
         }
     }
@@ -152,15 +199,95 @@ impl Deliverer {
         self.registry.read().token_keys_of(function).cloned()
     }
 
+    /// The session by which the function acts for the event's actor in this attempt.
+    ///
+    /// # Errors
+    /// The outcome of the attempt, when one is owed and none can be made.
+    pub fn session_for(
+        &self,
+        event: &Event,
+        target: &Target,
+        now: Timestamp,
+    ) -> Result<Option<String>, Outcome> {
+        if event.actor.is_none() {
+            return Ok(None);
+        }
+        let keys = self.registry.read().token_keys(None).cloned();
+        mint(event, target, keys.as_ref(), now, self.session_lifetime)
+    }
+
     /// The answer, and what may be shown of the request: its headers and the size of its body.
     async fn send(&self, call: &Call<'_>) -> (EndpointResponse, HeaderLines, u64) {
         match compose(call) {
             Ok(request) => {
                 let headers = shown_headers(&request);
                 let bytes = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
-                (self.client.send(request).await, headers, bytes)
+                let mut response = self.client.send(request).await;
+                let secret = call.function.secret_at(call.now);
+                mask_echoes(&mut response, [Some(secret), call.session]);
+                (response, headers, bytes)
             }
             Err(outcome) => (unsent(outcome), HeaderLines::default(), 0),
+        }
+    }
+}
+
+/// A request that was made, or could not be, and what came of it for one delivery.
+struct Made {
+    /// By the status and, where that counts, by what the answer says.
+    outcome: Outcome,
+    /// What else is worth knowing of it.
+    remark: Option<String>,
+    response: EndpointResponse,
+    headers: HeaderLines,
+    request_bytes: u64,
+    called: Option<Called>,
+}
+
+fn ended_at(call: &Call<'_>, response: &EndpointResponse) -> Timestamp {
+    let ended_at = call.now.saturating_add(response.duration);
+    ended_at.unwrap_or(call.now)
+}
+
+/// What an answer comes to for the only delivery of its request, and what is to be remarked.
+fn judged(call: &Call<'_>, response: &EndpointResponse) -> (Outcome, Option<String>) {
+    let body = Body {
+        bytes: &response.body,
+        is_truncated: response.truncated,
+    };
+    let outcome = strictly(call, &response.outcome, body);
+    if batch_format(call.function, call.trigger).is_none() {
+        return (outcome, None);
+    }
+    let answer = BatchAnswer::read(body);
+    let id = call.event.id.as_str();
+    let remark = answer.unknown(std::iter::once(id));
+    (answer.outcome(id, &outcome), remark)
+}
+
+/// What an outcome is where the trigger expects more than a status.
+fn strictly(call: &Call<'_>, outcome: &Outcome, body: Body<'_>) -> Outcome {
+    if call.trigger.retry.expects_json {
+        of_strict(outcome, body)
+    } else {
+        outcome.clone()
+    }
+}
+
+/// An endpoint that sends back what it was sent must not bring our secrets into the log.
+fn mask_echoes(response: &mut EndpointResponse, secrets: [Option<&str>; 2]) {
+    for secret in secrets.into_iter().flatten() {
+        if secret.is_empty() {
+            continue;
+        }
+        if let Ok(body) = std::str::from_utf8(&response.body)
+            && body.contains(secret)
+        {
+            response.body = body.replace(secret, MASKED).into();
+        }
+        if response.headers.as_str().contains(secret) {
+            let masked = response.headers.as_str().replace(secret, MASKED);
+            response.headers = HeaderLines::from_text(masked);
         }
     }
 }

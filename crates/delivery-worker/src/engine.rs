@@ -6,28 +6,32 @@
 //! waiting room, and what is unanswered two seconds after its message was read leaves the message,
 //! so that no endpoint holds up a message, the prefetch or the others.
 
+mod batch;
 mod drive;
 mod hand_back;
 mod memory;
+mod note;
 mod request;
 mod shard;
 mod watch;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use coordination::EndpointMemory;
 use domain::delivery::{Consignment, Target, WaitReason};
 use domain::event::Event;
+use domain::format::BatchFormat;
 use tokio::sync::Notify;
 
 pub use self::shard::ShardWork;
 use self::shard::{Open, Queued};
 use self::watch::Watch;
 use crate::deliver::Deliverer;
-use crate::lanes::{Lanes, Load, Slots};
+use crate::lanes::{Lanes, Load, Order, Slots};
 use crate::metrics;
+use crate::progress::{Mark, Progress};
 use crate::recent::Recent;
 use crate::settle::{InHand, Settler};
 
@@ -48,8 +52,16 @@ pub struct Engine {
     desk: Mutex<Desk>,
     /// Something was put in line, or ended.
     wake: Notify,
+    /// Messages of which more was settled than is noted down.
+    unnoted: Mutex<Vec<Arc<InHand>>>,
+    /// Requests that would be made once more if this worker died now …
+    repeatable: Arc<AtomicUsize>,
+    /// … and how many there may be.
+    in_flight_max: usize,
     /// Shards that are being served.
     serving: AtomicUsize,
+    /// Deliveries that were read.
+    read: AtomicU64,
 }
 
 /// What is shared between those who read and the loop that starts.
@@ -66,12 +78,24 @@ struct Job {
     event: Arc<Event>,
     target: Target,
     in_hand: Arc<InHand>,
+    /// Its place among the deliveries of the message.
+    position: usize,
+    /// What became of this attempt at another worker, which has died since.
+    known: Option<Mark>,
     read_at: Instant,
     /// Counts among the queued of its shard until its request starts …
     queued: Option<Queued>,
     /// … and among what its shard has open until it is settled or has left its message.
     open: Option<Open>,
     shard: u16,
+    /// How many were read before it.
+    place: u64,
+    /// How it shares a request with others, where it may.
+    batch: Option<BatchFormat>,
+    /// Where it is kept in order with others.
+    order: Option<Order>,
+    /// It has left its message while it waited for others: its row answers for it.
+    has_left: bool,
 }
 
 /// Something to be done that is no request.
@@ -84,6 +108,8 @@ enum Chore {
     /// Finished a short while ago.
     Spare(Job),
     HandBack(Vec<(Job, WaitReason)>),
+    /// They wait for others longer than their messages should.
+    Leave(Vec<Job>),
 }
 
 impl Load for Job {
@@ -93,6 +119,31 @@ impl Load for Job {
 
     fn bytes(&self) -> usize {
         self.event.data.len() + BYTES_OF_JOB
+    }
+
+    fn batch(&self) -> Option<BatchFormat> {
+        self.batch
+    }
+
+    fn order(&self) -> Option<&Order> {
+        self.order.as_ref()
+    }
+
+    fn has_left(&self) -> bool {
+        self.has_left
+    }
+
+    fn place(&self) -> u64 {
+        self.place
+    }
+}
+
+impl Job {
+    /// It is done with, as far as its message is concerned.
+    fn answered(&self) {
+        if !self.has_left {
+            self.in_hand.settled();
+        }
     }
 }
 
@@ -121,27 +172,46 @@ impl Engine {
                 chores: Vec::new(),
             }),
             wake: Notify::new(),
+            unnoted: Mutex::default(),
+            repeatable: Arc::default(),
+            in_flight_max: parts.in_flight_max.into(),
             serving: AtomicUsize::new(0),
+            read: AtomicU64::new(0),
         }
     }
 
-    /// Takes what a message of a shard carries in hand.
-    pub fn take(&self, consignments: Vec<Consignment>, in_hand: &Arc<InHand>, work: &ShardWork) {
+    /// Takes what a message of a shard carries in hand. `note` is what another worker noted down
+    /// of it.
+    pub fn take(
+        &self,
+        consignments: Vec<Consignment>,
+        note: Option<&str>,
+        in_hand: &Arc<InHand>,
+        work: &ShardWork,
+    ) {
         let read_at = Instant::now();
         let mut jobs = Vec::new();
+        let mut positions = 0_usize..;
         for consignment in consignments {
             let mut event = consignment.event;
             // What is left of a message must not keep all of it in memory.
             event.data = bytes::Bytes::copy_from_slice(&event.data);
             let event = Arc::new(event);
-            jobs.extend(consignment.targets.into_iter().map(|target| Job {
+            let placed = consignment.targets.into_iter().zip(&mut positions);
+            jobs.extend(placed.map(|(target, position)| Job {
                 event: Arc::clone(&event),
                 target,
                 in_hand: Arc::clone(in_hand),
+                position,
+                known: note.and_then(|note| Progress::read(note, position)),
                 read_at,
                 queued: Some(work.queue()),
                 open: Some(work.open()),
                 shard: work.shard(),
+                place: self.read.fetch_add(1, Ordering::Relaxed),
+                batch: None,
+                order: None,
+                has_left: false,
             }));
         }
         self.offer(jobs, work.shard());
@@ -154,16 +224,24 @@ impl Engine {
         let mut desk = self.desk();
         let Desk { lanes, chores } = &mut *desk;
         let mut paused = Vec::new();
-        for job in jobs {
+        for mut job in jobs {
             let function = registry.function(&job.event.project, &job.target.function);
-            if self.recent.has_finished(&job.target).is_some() {
+            if job.known.is_some() || self.recent.has_finished(&job.target).is_some() {
                 chores.push(Chore::Spare(job));
             } else if registry.revision < job.target.revision && !is_late(&job, now) {
                 chores.push(Chore::Await(job));
             } else if registry.is_paused(&job.event.project, &job.target.function) {
                 paused.push((job, WaitReason::Paused));
             } else if let Some(function) = function {
-                lanes.offer(function, shard, job, now);
+                if function.settings.batching.is_some() {
+                    let rule = registry.rule_of(&job.event.project, &job.target);
+                    job.gathers_as(function, rule.as_deref());
+                }
+                if job.has_left {
+                    lanes.rejoin(function, job, now);
+                } else {
+                    lanes.offer(function, shard, job, now);
+                }
             } else {
                 chores.push(Chore::Settle(job));
             }

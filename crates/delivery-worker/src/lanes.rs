@@ -7,6 +7,7 @@
 
 mod allowing;
 mod endpoint;
+mod gathering;
 mod learning;
 mod line;
 mod starting;
@@ -15,8 +16,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use domain::delivery::WaitReason;
+use domain::format::BatchFormat;
 use domain::function::{Function, origin};
-use domain::name::{FunctionName, ProjectName};
+use domain::name::{FunctionName, ProjectName, TriggerName};
 use domain::pace::{Permit, Start};
 use domain::shard;
 
@@ -58,7 +60,30 @@ pub trait Load {
     fn read_at(&self) -> Instant;
     /// About how much memory it holds.
     fn bytes(&self) -> usize;
+
+    /// How it shares a request with others, where it may; most go alone.
+    fn batch(&self) -> Option<BatchFormat> {
+        None
+    }
+
+    /// What it must be the only one of in a request: those that are kept in order.
+    fn order(&self) -> Option<&Order> {
+        None
+    }
+
+    /// Its message no longer waits for it: a row in the waiting room stands for it.
+    fn has_left(&self) -> bool {
+        false
+    }
+
+    /// Smaller for what was read before.
+    fn place(&self) -> u64 {
+        0
+    }
 }
+
+/// A trigger that keeps an order, and the key that it keeps it by.
+pub type Order = (TriggerName, String);
 
 /// How many requests may be under way.
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +137,10 @@ pub struct Lanes<J> {
     is_urgent: bool,
     /// What does not wait here, and why.
     handed_back: Vec<(J, WaitReason)>,
+    /// What gathers for so long that its message should not wait for it.
+    leaving: Vec<J>,
+    /// Nothing gathers any more: what is there goes.
+    is_flushing: bool,
     unrecalled: Vec<EndpointId>,
     in_flight: u32,
     slow_in_flight: u32,
@@ -124,6 +153,8 @@ pub struct Lanes<J> {
 #[derive(Debug)]
 pub struct Started<J> {
     pub job: J,
+    /// What goes in the same request, in the order in which it came.
+    pub others: Vec<J>,
     pub line: LineId,
     pub is_probe: bool,
 }
@@ -143,6 +174,8 @@ impl<J: Load> Lanes<J> {
             telling: BTreeSet::new(),
             is_urgent: false,
             handed_back: Vec::new(),
+            leaving: Vec::new(),
+            is_flushing: false,
             unrecalled: Vec::new(),
             in_flight: 0,
             slow_in_flight: 0,
@@ -189,6 +222,7 @@ impl<J: Load> Lanes<J> {
         let waiting: Vec<LineId> = self.waiting.iter().copied().collect();
         for id in waiting {
             self.hand_back_what_waits_too_long(id, now);
+            self.leave_what_gathers_long(id, now);
             self.ring(id);
         }
         if now.saturating_duration_since(self.forgotten_at) >= FORGOTTEN_AFTER / 10 {
@@ -296,7 +330,7 @@ impl<J: Load> Lanes<J> {
             return;
         };
         line.bytes += job.bytes();
-        line.queue.push_back(job);
+        line.put(job);
         if let Some(endpoint) = self.endpoints.get_mut(&line.endpoint) {
             endpoint.queued += 1;
         }
@@ -342,7 +376,8 @@ impl<J: Load> Lanes<J> {
         let stays = if !endpoint.pace.breaker.is_closed() {
             usize::from(endpoint.pace.breaker.permit(now) == Permit::Probe)
         } else if endpoint.is_stalled(now) {
-            line.free(endpoint, &self.slots, self.slow_in_flight, now)
+            let free = line.free(endpoint, &self.slots, self.slow_in_flight, now);
+            free.saturating_mul(line.size_max())
         } else {
             usize::MAX
         };
@@ -350,9 +385,8 @@ impl<J: Load> Lanes<J> {
             let Some(line) = self.lines.get(&id) else {
                 return;
             };
-            let is_late = line.queue.front().is_some_and(|first| {
-                now.saturating_duration_since(first.read_at()) >= LEAVES_AFTER
-            });
+            let first = line.queue.front();
+            let is_late = first.is_some_and(|first| now >= line.late_at(first));
             if line.queue.is_empty() || (!is_late && line.queue.len() <= stays) {
                 return;
             }

@@ -25,11 +25,13 @@ pub mod lanes;
 pub mod call_now;
 pub mod compose;
 pub mod deliver;
+pub mod intercept;
 pub mod invoke;
 pub mod settle;
 
 pub mod dead_letter;
 
+pub mod progress;
 pub mod recent;
 
 pub mod outbound;

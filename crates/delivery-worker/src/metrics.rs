@@ -22,6 +22,7 @@ const QUEUED: &str = "tripline_delivery_queued";
 const ENDPOINTS: &str = "tripline_delivery_endpoints_known";
 const DEAD_LETTERS: &str = "tripline_delivery_dead_letters_total";
 const CALLS_UNTOLD: &str = "tripline_delivery_calls_untold_total";
+const SCRIPTS_FAILED: &str = "tripline_delivery_scripts_failed_total";
 const SHARDS: &str = "tripline_delivery_shards_served";
 
 /// Says what each metric means; once per process.
@@ -65,6 +66,10 @@ pub(crate) fn describe() {
     describe_counter!(
         CALLS_UNTOLD,
         "Records of calls at once that were left out of the log because too many were waiting."
+    );
+    describe_counter!(
+        SCRIPTS_FAILED,
+        "Scripts of API calls that did not answer as they should."
     );
     describe_gauge!(
         SLOTS_USED,
@@ -158,4 +163,9 @@ pub(crate) fn lanes(slots_used: u32, queued: usize, endpoints: usize) {
     gauge!(SLOTS_USED).set(f64::from(slots_used));
     gauge!(QUEUED).set(whole(queued));
     gauge!(ENDPOINTS).set(whole(endpoints));
+}
+
+/// A script of an API call did not answer as it should.
+pub(crate) fn script_failed() {
+    counter!(SCRIPTS_FAILED).increment(1);
 }

@@ -15,6 +15,7 @@ use protocol::delivery::v1::delivery_service_server::DeliveryServiceServer;
 use protocol::invocation::v1::invocation_service_server::InvocationServiceServer;
 use protocol::registry_feed::{self, Interest, RegistryView};
 use serde::{Deserialize, Serialize};
+use settings::SecretString;
 use tonic::service::Routes;
 
 use crate::call_now::{CallLog, CallNow};
@@ -24,8 +25,10 @@ use crate::deliver::Deliverer;
 use crate::engine::{self, Engine};
 use crate::inbound::grpc::Deliveries;
 use crate::inbound::http;
+use crate::inbound::intercept::Intercepts;
 use crate::inbound::invocation::Invocations;
 use crate::inbound::shards::Shards;
+use crate::intercept::Interceptor;
 use crate::invoke::Invoker;
 use crate::lanes::of_endpoint_max;
 use crate::metrics;
@@ -36,6 +39,7 @@ use crate::settle::Settler;
 /// Full names of the gRPC services.
 pub const SERVED: &[&str] = &[
     "tripline.delivery.v1.DeliveryService",
+    "tripline.intercept.v1.InterceptService",
     "tripline.invocation.v1.InvocationService",
 ];
 
@@ -53,6 +57,8 @@ pub struct Parts {
     pub registry: RegistryView,
     pub health: Health,
     pub keys_required: bool,
+    /// What the other services show to speak for a project.
+    pub internal_token: Option<SecretString>,
     /// Whether functions on this machine may be called.
     pub allow_loopback: bool,
     /// This worker's name, kept with each attempt; no two may share it.
@@ -63,6 +69,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Service {
     deliveries: Deliveries,
+    intercepts: Intercepts,
     invocations: Invocations,
     door: Option<Door>,
 }
@@ -75,7 +82,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     metrics::describe();
     let egress = config
         .egress
-        .policy(parts.allow_loopback)
+        .policy("delivery_worker", parts.allow_loopback)
         .map_err(anyhow::Error::msg)?;
     let client = EndpointClient::new(EndpointClientConfig {
         egress,
@@ -88,6 +95,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         registry: parts.registry.clone(),
         client,
         worker: parts.worker.as_str().into(),
+        session_lifetime: config.session_lifetime.into(),
     };
     let publisher = parts.broker.publisher();
     let settler = Settler {
@@ -145,6 +153,13 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             invoker: Invoker::new(call_now.clone()),
             keys_required: parts.keys_required,
         },
+        intercepts: Intercepts {
+            interceptor: Interceptor {
+                call_now: call_now.clone(),
+            },
+            keys_required: parts.keys_required,
+            internal_token: parts.internal_token,
+        },
         deliveries: Deliveries {
             call_now,
             keys_required: parts.keys_required,
@@ -165,6 +180,7 @@ impl Service {
         let invocations = invocations.max_decoding_message_size(CALL_BYTES_MAX + FRAME_BYTES);
         routes
             .add_service(DeliveryServiceServer::new(self.deliveries.clone()))
+            .add_service(self.intercepts.clone().server())
             .add_service(invocations)
     }
 
@@ -228,6 +244,7 @@ pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
         registry,
         health: health.clone(),
         keys_required: settings.access.keys_required,
+        internal_token: settings.registry.token,
         allow_loopback: false,
         worker: server::instance_name(),
     };

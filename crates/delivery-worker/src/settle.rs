@@ -14,6 +14,7 @@ use protocol::reply;
 
 use crate::dead_letter::DeadLetters;
 use crate::deliver::Settlement;
+use crate::progress::{Mark, Progress, Repeatable};
 
 /// Where settlements go. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -130,21 +131,45 @@ impl Settler {
 #[derive(Debug)]
 pub struct InHand {
     open: AtomicUsize,
+    /// `None` where nobody else could be told of it.
+    progress: Option<Progress>,
     acknowledgement: Mutex<Option<Acknowledgement>>,
 }
 
 impl InHand {
     /// `deliveries` is how many have to be settled; at least one.
-    pub fn new(deliveries: usize, acknowledgement: Acknowledgement) -> Self {
+    pub fn new(
+        deliveries: usize,
+        progress: Option<Progress>,
+        acknowledgement: Acknowledgement,
+    ) -> Self {
         Self {
             open: AtomicUsize::new(deliveries),
+            progress,
             acknowledgement: Mutex::new(Some(acknowledgement)),
         }
     }
 
-    /// One more delivery of the message is settled, durably.
-    pub fn settled(&self) {
-        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+    /// How far it has come, for as long as something of it is open.
+    pub fn progress(&self) -> Option<&Progress> {
+        let is_open = self.open.load(Ordering::Acquire) > 0;
+        self.progress.as_ref().filter(|_| is_open)
+    }
+
+    /// The attempt at this place of the message is settled, durably. Whether the message has to be
+    /// listed for noting down how far it has come.
+    pub fn settled_at(&self, place: usize, mark: Mark, repeatable: Option<Repeatable>) -> bool {
+        let is_new = match &self.progress {
+            Some(progress) => progress.mark(place, mark, repeatable),
+            None => false,
+        };
+        !self.settled() && is_new
+    }
+
+    /// One more delivery of the message is settled, durably; whether it was the last.
+    pub fn settled(&self) -> bool {
+        let is_last = self.open.fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last {
             let mut slot = self
                 .acknowledgement
                 .lock()
@@ -152,6 +177,10 @@ impl InHand {
             if let Some(acknowledgement) = slot.take() {
                 acknowledgement.ack();
             }
+            if let Some(progress) = &self.progress {
+                progress.is_over();
+            }
         }
+        is_last
     }
 }

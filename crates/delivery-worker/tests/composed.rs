@@ -1,19 +1,22 @@
 //! The request that an attempt sends, as the function wants it, and what may be shown of it.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "a broken set-up should stop the test"
 )]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use delivery_worker::compose::session::mint;
 use delivery_worker::compose::{Call, compose, shown_headers};
 use delivery_worker::outbound::endpoint_client::EndpointRequest;
 use domain::Timestamp;
 use domain::delivery::{Outcome, Target};
-use domain::event::Event;
+use domain::event::{Actor, Event};
 use domain::event_type::EventType;
 use domain::format::Format;
 use domain::function::{
@@ -23,6 +26,7 @@ use domain::function::{
 use domain::id::{DeliveryId, EventId};
 use domain::pattern::Captures;
 use domain::retry::RetryPolicy;
+use domain::session::{LIFETIME_DEFAULT, Session, SessionError, SessionKeys};
 use domain::signature::{self, ed25519};
 use domain::token::{TokenKey, TokenKeys};
 use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
@@ -109,6 +113,15 @@ fn composed(
     event: &Event,
     keys: Option<&TokenKeys>,
 ) -> Result<EndpointRequest, Outcome> {
+    composed_for(function, event, keys, None)
+}
+
+fn composed_for(
+    function: &Function,
+    event: &Event,
+    keys: Option<&TokenKeys>,
+    session: Option<&str>,
+) -> Result<EndpointRequest, Outcome> {
     let target = Target {
         delivery: DeliveryId::derive(event.eid, "hook"),
         trigger: "hook".parse().unwrap(),
@@ -136,6 +149,7 @@ fn composed(
         ordering: Ordering::default(),
         backlog: Backlog::default(),
         depth_max: DEPTH_MAX,
+        script: None,
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
         revision: 1,
@@ -147,6 +161,7 @@ fn composed(
         trigger: &trigger,
         traceparent: None,
         now: event.time,
+        session,
         token_keys: keys,
         worker: "worker-1",
     })
@@ -195,6 +210,89 @@ fn r9_each_kind_of_signature_that_is_asked_for_is_sent_with_each_valid_secret() 
             assert!(body.contains("s3cret-1"), "the old one until then: {body}");
         }
     }
+}
+
+#[test]
+fn s1_08_s1_17_every_schmuckli_body_has_a_session_which_is_null_when_nobody_acted() {
+    for (session, expected) in [
+        (Some("s.e.s"), serde_json::json!("s.e.s")),
+        (None, ().into()),
+    ] {
+        let request = composed_for(&function(), &event(), None, session).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        assert_eq!(body["_function_session"], expected);
+        let names: Vec<_> = request.headers.iter().map(|(name, _)| name).collect();
+        assert!(!names.iter().any(|name| *name == "x-function-session"));
+    }
+}
+
+#[test]
+fn s1_21_a_session_that_is_in_no_body_is_in_a_header_and_is_not_shown() {
+    let mut function = function();
+    for format in [Format::CloudEventsStructured, Format::CloudEventsBinary] {
+        function.format = format;
+        let request = composed_for(&function, &event(), None, Some("s.e.s")).unwrap();
+        assert_eq!(header(&request, "x-function-session"), "s.e.s");
+        let shown = shown_headers(&request);
+        assert!(shown.as_str().contains("x-function-session: ***"));
+        assert!(!shown.as_str().contains("s.e.s"));
+        assert!(!format!("{:?}", request.headers).contains("s.e.s"));
+        let request = composed_for(&function, &event(), None, None).unwrap();
+        assert!(
+            !shown_headers(&request)
+                .as_str()
+                .contains("x-function-session")
+        );
+    }
+}
+
+#[test]
+fn s1_12_s1_14_each_attempt_has_a_session_of_its_own_that_begins_with_it() {
+    let mut event = event();
+    let target = Target {
+        delivery: DeliveryId::derive(event.eid, "hook"),
+        trigger: "hook".parse().unwrap(),
+        function: "hook".parse().unwrap(),
+        captures: Captures::default(),
+        next_attempt: 1,
+        generation: 0,
+        revision: 1,
+        is_held: false,
+    };
+    let keys = Arc::new(TokenKeys {
+        project: None,
+        keys: vec![TokenKey {
+            kid: "k1".to_owned(),
+            secret: secrets(1).signing_key,
+            signs_from: Timestamp::UNIX_EPOCH,
+        }],
+        revision: 1,
+    });
+    let public = SessionKeys::of(&keys);
+    let minted = |event: &Event, keys, now| mint(event, &target, keys, now, LIFETIME_DEFAULT);
+    assert_eq!(minted(&event, None, event.time), Ok(None), "nobody acted");
+    event.actor = Some(Actor {
+        id: "u1".to_owned(),
+        kind: "user".to_owned(),
+    });
+    let outcome = minted(&event, None, event.time).unwrap_err();
+    assert!(
+        matches!(outcome, Outcome::Unreachable { .. }),
+        "{outcome:?}"
+    );
+    let half_an_hour = Duration::from_secs(1800);
+    let (first, second) = (event.time, event.time + half_an_hour);
+    let in_force = Duration::from_secs(9 * 60 + 59);
+    let mut tokens = Vec::new();
+    for now in [first, second] {
+        let token = minted(&event, Some(&keys), now).unwrap().unwrap();
+        let session = Session::read(&token, &public, now + in_force).unwrap();
+        assert_eq!(session.issued_at, now);
+        assert_eq!(session.delivery, target.delivery);
+        tokens.push(token);
+    }
+    let expired = Session::read(&tokens[0], &public, second);
+    assert_eq!(expired, Err(SessionError::Expired));
 }
 
 #[test]

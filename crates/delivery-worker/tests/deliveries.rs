@@ -70,6 +70,7 @@ impl World {
             registry: registry.clone(),
             health,
             keys_required: false,
+            internal_token: None,
             allow_loopback: true,
             worker: "worker-1".to_owned(),
         };
@@ -171,6 +172,7 @@ fn configured(url: &str, retry: RetryPolicy) -> Update {
         ordering: Ordering::default(),
         backlog: Backlog::default(),
         depth_max: DEPTH_MAX,
+        script: None,
         created_at: now,
         updated_at: now,
         revision: 1,

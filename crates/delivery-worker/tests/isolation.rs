@@ -6,6 +6,8 @@
     reason = "a broken set-up should stop the test"
 )]
 
+#[path = "isolation/batching.rs"]
+mod batching;
 #[path = "isolation/room.rs"]
 mod room;
 #[path = "isolation/world.rs"]
@@ -293,7 +295,7 @@ async fn an_endpoint_that_refuses_is_slowed_to_what_it_takes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_worker_had_comes_again() {
+async fn s2_46_s3_16_what_a_killed_worker_had_comes_again() {
     let world = World::start(1).await;
     let receiver = Receiver::start().await;
     let hangs = Arc::new(AtomicBool::new(true));

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::name::ProjectName;
+use crate::session::SessionError;
 
 /// What a key allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,4 +78,8 @@ pub enum Refusal {
     MissingScope(Scope),
     #[error("project {0:?} does not exist")]
     UnknownProject(String),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error("a function session may not do this: {0}")]
+    SessionScope(&'static str),
 }

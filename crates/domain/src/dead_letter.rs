@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_delivery_about_a_failure_makes_no_further_one() {
+    fn s2_43_a_failing_delivery_about_a_failure_makes_no_further_one() {
         let event = sample::event(1);
         for about in events_about(&event, &failed(&event, 0)) {
             assert_eq!(events_about(&about, &failed(&about, 0)), []);

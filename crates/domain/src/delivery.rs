@@ -218,10 +218,12 @@ pub enum ErrorClass {
     Render,
     /// The request would be larger than the receiver's format allows.
     TooLarge,
+    /// The endpoint answered 2xx, and what it says is that it did not take the event.
+    Answer,
 }
 
 impl ErrorClass {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Status,
         Self::Dns,
         Self::Connect,
@@ -231,6 +233,7 @@ impl ErrorClass {
         Self::Egress,
         Self::Render,
         Self::TooLarge,
+        Self::Answer,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -244,6 +247,7 @@ impl ErrorClass {
             Self::Egress => "egress",
             Self::Render => "render",
             Self::TooLarge => "too_large",
+            Self::Answer => "answer",
         }
     }
 
@@ -470,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_states_read_back() {
+    fn s2_19_names_of_states_read_back() {
         for status in Status::ALL {
             assert_eq!(Status::parse(status.as_str()), Some(status));
         }

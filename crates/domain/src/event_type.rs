@@ -129,6 +129,18 @@ impl EventType {
         Self(Name::BuiltIn(&DIRECT_CALL))
     }
 
+    /// A user's account was deleted.
+    pub fn user_deleted() -> Self {
+        static USER_DELETED: BuiltIn = catalogue::USER_DELETED;
+        Self(Name::BuiltIn(&USER_DELETED))
+    }
+
+    /// A schedule has struck.
+    pub fn schedule_fired() -> Self {
+        static SCHEDULE_FIRED: BuiltIn = catalogue::SCHEDULE_FIRED;
+        Self(Name::BuiltIn(&SCHEDULE_FIRED))
+    }
+
     /// Space Cloud's name for a delivery that has failed for good, of one trigger's deliveries.
     pub fn dead_letter_of(trigger: &TriggerName) -> Self {
         Self(Name::Custom(
@@ -176,6 +188,21 @@ impl EventType {
     /// schmuckli's `_event_name`; only its five types have one.
     pub fn schmuckli_name(&self) -> Option<&'static str> {
         self.built_in()?.schmuckli_name
+    }
+
+    /// Space Cloud's name: only its five types have one.
+    pub fn space_cloud_name(&self) -> Option<&'static str> {
+        self.built_in()?.space_cloud_name()
+    }
+
+    /// Yandex Cloud's `event_type`.
+    pub fn yandex_name(&self) -> Option<&'static str> {
+        self.built_in()?.yandex_name()
+    }
+
+    /// Kii's trigger.
+    pub fn kii_name(&self) -> Option<&'static str> {
+        self.built_in()?.kii_name()
     }
 
     /// The upper-case name a type is known by: schmuckli's, else its first alias.

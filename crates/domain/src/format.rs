@@ -1,14 +1,27 @@
 //! The shapes in which one and the same event is sent to functions.
 
+mod about;
+mod batch;
 mod cloudevents;
+mod dreamfactory;
+mod extremum;
 pub mod header_value;
 mod json;
+mod kii;
 mod schmuckli;
+mod space_cloud;
+mod yandex;
 
 use bytes::Bytes;
 
+pub use self::batch::BatchFormat;
+pub use self::kii::PARAMS_BYTES_MAX as KII_PARAMS_BYTES_MAX;
 use crate::event::Event;
+use crate::id::DeliveryId;
+use crate::name::FunctionName;
 use crate::pattern::Captures;
+
+const JSON: &str = "application/json";
 
 /// Shape of a request's body and headers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -20,13 +33,31 @@ pub enum Format {
     CloudEventsStructured,
     /// Attributes in `ce-*` headers, the data alone as the body.
     CloudEventsBinary,
+    /// An array of such documents; of one, unless the function has batching.
+    CloudEventsBatch,
+    /// Space Cloud's document in plain JSON, under its names, with `db`, `col`, `doc` and so on.
+    SpaceCloud,
+    /// Yandex Cloud's `messages`, as extremum's functions take storage events and signals.
+    Yandex,
+    /// extremum's direct call: `parameters` and `context`.
+    Extremum,
+    /// Kii's `params` by the kind of thing, and a `context`.
+    Kii,
+    /// `DreamFactory`'s event object: `request`, `response`, `resource`.
+    DreamFactory,
 }
 
 impl Format {
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 9] = [
         Self::Schmuckli,
         Self::CloudEventsStructured,
         Self::CloudEventsBinary,
+        Self::CloudEventsBatch,
+        Self::SpaceCloud,
+        Self::Yandex,
+        Self::Extremum,
+        Self::Kii,
+        Self::DreamFactory,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +65,27 @@ impl Format {
             Self::Schmuckli => "schmuckli",
             Self::CloudEventsStructured => "cloudevents-structured",
             Self::CloudEventsBinary => "cloudevents-binary",
+            Self::CloudEventsBatch => "cloudevents-batch",
+            Self::SpaceCloud => "space-cloud",
+            Self::Yandex => "yandex",
+            Self::Extremum => "extremum",
+            Self::Kii => "kii",
+            Self::DreamFactory => "dreamfactory",
+        }
+    }
+
+    /// How several events go into one request, where the format has a way.
+    pub const fn batch(self) -> Option<BatchFormat> {
+        match self {
+            Self::CloudEventsBatch => Some(BatchFormat::CloudEvents),
+            Self::Yandex => Some(BatchFormat::Yandex),
+            Self::Schmuckli
+            | Self::CloudEventsStructured
+            | Self::CloudEventsBinary
+            | Self::SpaceCloud
+            | Self::Extremum
+            | Self::Kii
+            | Self::DreamFactory => None,
         }
     }
 
@@ -76,6 +128,13 @@ pub struct RenderInput<'a> {
     pub secret: &'a str,
     /// Token by which the function acts for the event's actor; `None` without an actor.
     pub function_session: Option<&'a str>,
+    /// The function that is called.
+    pub function: &'a FunctionName,
+    pub delivery: DeliveryId,
+    /// The name of whoever calls, as Space Cloud's `source` says it.
+    pub node: &'a str,
+    /// What a direct call's sender wants its function to see in extremum's `context.headers`.
+    pub call_headers: &'a [(String, String)],
 }
 
 /// Secrets are left out.
@@ -95,6 +154,12 @@ pub enum RenderError {
     ContentType(String),
     #[error("the event cannot be written as JSON: {0}")]
     Json(String),
+    #[error("payload_too_large: {what} has {bytes} bytes: at most {bytes_max}")]
+    TooLarge {
+        what: &'static str,
+        bytes: usize,
+        bytes_max: usize,
+    },
 }
 
 impl From<serde_json::Error> for RenderError {
@@ -112,7 +177,18 @@ pub fn render(format: Format, input: &RenderInput<'_>) -> Result<Rendered, Rende
         Format::Schmuckli => schmuckli::render(input),
         Format::CloudEventsStructured => cloudevents::render_structured(input),
         Format::CloudEventsBinary => cloudevents::render_binary(input),
+        Format::SpaceCloud => space_cloud::render(input),
+        Format::Extremum => extremum::render(input),
+        Format::Kii => kii::render(input),
+        Format::DreamFactory => dreamfactory::render(input),
+        Format::CloudEventsBatch => alone(BatchFormat::CloudEvents, input),
+        Format::Yandex => alone(BatchFormat::Yandex, input),
     }
+}
+
+/// A batch of one.
+fn alone(format: BatchFormat, input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
+    Ok(format.whole(&[format.part(input)?]))
 }
 
 #[cfg(test)]

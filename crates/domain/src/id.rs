@@ -29,12 +29,33 @@ pub struct DeliveryId(Uuid);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RedriveId(Uuid);
 
+/// Several deliveries in one request. Derived, so that a receiver knows the same request again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId(Uuid);
+
 impl RedriveId {
     pub const PREFIX: &'static str = "rdv";
 
     /// `random` fills what the 48 bits of time leave free.
     pub fn new(ordered_at: Timestamp, random: [u8; 10]) -> Self {
         Self(EventId::new(ordered_at, random).0)
+    }
+}
+
+impl BatchId {
+    pub const PREFIX: &'static str = "bat";
+
+    /// The first delivery's 48-bit time, followed by a hash of all in their order. The same
+    /// deliveries, each in the same generation, always give the same id, however often they are sent.
+    pub fn derive(deliveries: &[(DeliveryId, u32)]) -> Self {
+        let mut hash = Sha256::new();
+        for (delivery, generation) in deliveries {
+            hash.update(delivery.0.as_bytes());
+            hash.update(generation.to_be_bytes());
+        }
+        let first = deliveries.first();
+        let at = first.map_or(Timestamp::UNIX_EPOCH, |(first, _)| first.accepted_at());
+        Self(EventId::new(at, first_of(&hash.finalize())).0)
     }
 }
 
@@ -198,6 +219,7 @@ macro_rules! text_form {
 }
 
 text_form!(EventId);
+text_form!(BatchId);
 text_form!(DeliveryId);
 text_form!(RedriveId);
 

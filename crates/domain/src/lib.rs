@@ -19,13 +19,18 @@ pub mod messages;
 pub mod pattern;
 pub mod trigger;
 
+pub mod api_event;
+pub mod gateway;
+
 pub mod format;
 pub mod function;
 pub mod invocation;
+pub mod session;
 pub mod signature;
 pub mod template;
 pub mod token;
 
+pub mod answer;
 pub mod delivery;
 pub mod disable;
 pub mod lineage;
@@ -37,6 +42,9 @@ pub mod shard;
 
 pub mod dead_letter;
 pub mod redrive;
+
+pub mod import;
+pub mod schedule;
 
 pub mod access;
 pub mod address;

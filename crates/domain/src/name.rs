@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_follow_the_rule_of_functions_api() {
+    fn s4_05_s4_06_names_follow_the_rule_of_functions_api() {
         for good in ["abc", "my-package", "number-func", "a1b", &"a".repeat(63)] {
             assert!(good.parse::<Name>().is_ok(), "{good}");
         }

@@ -75,6 +75,7 @@ impl Trigger {
             ordering: Ordering::default(),
             backlog: Backlog::default(),
             depth_max: DEPTH_MAX,
+            script: None,
             created_at: function.created_at,
             updated_at: function.updated_at,
             revision: function.revision,

@@ -1,5 +1,7 @@
 //! Everything configured, as one snapshot with a revision, kept up to date by changes.
 
+mod sessions;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,7 +9,9 @@ use jiff::Timestamp;
 
 use crate::access::{ApiKey, KeyHash, Refusal, Scope};
 use crate::function::{Function, TokenAlgorithm};
+use crate::gateway::{GatewayService, ServiceName};
 use crate::name::{FunctionName, ProjectName, TriggerName};
+use crate::session::{SessionKeys, SessionRevocation};
 use crate::token::TokenKeys;
 use crate::trigger::Trigger;
 
@@ -43,6 +47,14 @@ pub enum Change {
     },
     /// What signs a project's tokens, or the system's.
     TokenKeys(TokenKeys),
+    /// The public halves of the system's, for who must not have them.
+    SessionKeys(SessionKeys),
+    SessionsRevoked(SessionRevocation),
+    Gateway(GatewayService),
+    GatewayDeleted {
+        project: ProjectName,
+        name: ServiceName,
+    },
 }
 
 /// Changes that belong together, and the revision they lead to.
@@ -63,6 +75,10 @@ pub struct Registry {
     functions: HashMap<(ProjectName, FunctionName), Arc<Function>>,
     triggers: HashMap<(ProjectName, TriggerName), Arc<Trigger>>,
     token_keys: HashMap<Option<ProjectName>, Arc<TokenKeys>>,
+    sessions: sessions::Sessions,
+    gateways: HashMap<(ProjectName, ServiceName), Arc<GatewayService>>,
+    /// The triggers of each project that are scripts of API calls: most projects have none.
+    scripts: HashMap<ProjectName, Vec<Arc<Trigger>>>,
 }
 
 impl Registry {
@@ -93,15 +109,61 @@ impl Registry {
             }
             Change::Trigger(trigger) => {
                 let key = (trigger.project.clone(), trigger.name.clone());
-                self.triggers.insert(key, Arc::new(trigger));
+                let trigger = Arc::new(trigger);
+                self.forget_script(&key.0, &key.1);
+                if trigger.script.is_some() {
+                    let scripts = self.scripts.entry(key.0.clone()).or_default();
+                    scripts.push(Arc::clone(&trigger));
+                }
+                self.triggers.insert(key, trigger);
             }
             Change::TriggerDeleted { project, name } => {
+                self.forget_script(&project, &name);
                 self.triggers.remove(&(project, name));
             }
             Change::TokenKeys(keys) => {
+                if keys.project.is_none() {
+                    self.sessions.set_keys(SessionKeys::of(&keys));
+                }
                 self.token_keys.insert(keys.project.clone(), Arc::new(keys));
             }
+            Change::SessionKeys(keys) => self.sessions.set_keys(keys),
+            Change::SessionsRevoked(revocation) => self.sessions.revoke(revocation),
+            Change::Gateway(service) => {
+                let key = (service.project.clone(), service.name.clone());
+                self.gateways.insert(key, Arc::new(service));
+            }
+            Change::GatewayDeleted { project, name } => {
+                self.gateways.remove(&(project, name));
+            }
         }
+    }
+
+    fn forget_script(&mut self, project: &ProjectName, name: &TriggerName) {
+        if let Some(scripts) = self.scripts.get_mut(project) {
+            scripts.retain(|script| script.name != *name);
+            if scripts.is_empty() {
+                self.scripts.remove(project);
+            }
+        }
+    }
+
+    /// A service behind the gateway.
+    pub fn gateway(
+        &self,
+        project: &ProjectName,
+        name: &ServiceName,
+    ) -> Option<&Arc<GatewayService>> {
+        self.gateways.get(&(project.clone(), name.clone()))
+    }
+
+    pub fn gateways(&self) -> impl Iterator<Item = &Arc<GatewayService>> {
+        self.gateways.values()
+    }
+
+    /// The project's triggers that are scripts of API calls, in no order, also those that are off.
+    pub fn scripts(&self, project: &ProjectName) -> &[Arc<Trigger>] {
+        self.scripts.get(project).map_or(&[], Vec::as_slice)
     }
 
     pub fn has_project(&self, name: &ProjectName) -> bool {
@@ -153,6 +215,11 @@ impl Registry {
 
     pub fn projects(&self) -> impl Iterator<Item = &Project> {
         self.projects.values()
+    }
+
+    /// The key whose text this is, also when it was revoked.
+    pub fn key(&self, key: &str) -> Option<&ApiKey> {
+        self.keys.get(&KeyHash::of(key))
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &ApiKey> {

@@ -36,6 +36,8 @@ pub struct RetryPolicy {
     pub retry_after_max: Duration,
     /// Answers after which there is no further attempt.
     pub final_statuses: Statuses,
+    /// An answer of 2xx counts only if it is JSON without an `error`; see [`crate::answer`].
+    pub expects_json: bool,
     /// Connecting may take this long, name and handshake included; `None`: as the worker says.
     pub connect_timeout: Option<Duration>,
     /// The head of the answer must be there by then; `None`: as long as the whole.
@@ -92,6 +94,7 @@ impl Default for RetryPolicy {
             total_max: TOTAL_MAX,
             retry_after_max: Duration::from_hours(1),
             final_statuses: Statuses::default(),
+            expects_json: false,
             connect_timeout: None,
             first_byte_timeout: None,
             timeout: Duration::from_secs(5),

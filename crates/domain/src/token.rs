@@ -5,6 +5,7 @@
 //! little and reading other people's, where the mistakes are made, is not done here.
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -92,6 +93,13 @@ impl TokenKeys {
         self.keys.drain(..surplus.min(self.keys.len()));
         self.keys.push(fresh);
         Ok(())
+    }
+
+    /// Until when the oldest key may not be dropped, so that what it signed last stays readable for its
+    /// `lifetime`; `None` while nothing would be dropped by another rotation.
+    pub fn needed_until(&self, lifetime: Duration) -> Option<Timestamp> {
+        let newest = self.keys.last().filter(|_| self.keys.len() >= KEYS_MAX)?;
+        newest.signs_from.saturating_add(lifetime).ok()
     }
 
     /// The newest key signs from now on. Whether it did not before.
@@ -260,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_who_calls_whom_with_which_body() {
+    fn s2_22_s2_23_a_token_says_who_calls_whom_with_which_body() {
         let project = "acme".parse().unwrap();
         let token = sign(
             &key("k1", "secret", 0),
@@ -308,6 +316,7 @@ mod tests {
             keys: vec![key("k1", "one", 0)],
             revision: 1,
         };
+        assert_eq!(keys.needed_until(Duration::MAX), None, "it is the only one");
         let signing = |keys: &TokenKeys, second| keys.signing(at(second)).unwrap().kid.clone();
         keys.rotate(key("k2", "two", 200), at(100)).unwrap();
         assert_eq!(signing(&keys, 199), "k1");
@@ -317,6 +326,8 @@ mod tests {
         assert!(keys.promote(at(160)));
         assert_eq!(signing(&keys, 160), "k2");
         assert!(!keys.promote(at(170)), "it signs already");
+        let hour = Duration::from_secs(3600);
+        assert_eq!(keys.needed_until(hour), Some(at(160 + 3600)));
         keys.rotate(key("k3", "three", 300), at(250)).unwrap();
         assert_eq!(keys.keys.len(), 2, "the oldest is gone");
         assert_eq!(signing(&keys, 250), "k2");

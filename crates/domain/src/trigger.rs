@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 pub use self::explain::Condition;
 
+use crate::api_event::Script;
 use crate::event::Event;
 use crate::event_type::TypeSelector;
 use crate::filter::{Facts, Filter};
@@ -46,6 +47,9 @@ pub struct Trigger {
     pub backlog: Backlog,
     /// An event with more events than this behind it calls nobody: it is taken for a loop.
     pub depth_max: u32,
+    /// Binds the trigger to calls of the API. Before and after them it is called at once, and no
+    /// event is matched to it; queued for them it matches `api.call.done`.
+    pub script: Option<Box<Script>>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     /// The registry's revision that last changed this trigger.
@@ -116,6 +120,37 @@ pub enum Decision {
 }
 
 impl Trigger {
+    /// A trigger that calls the function for every event, with every default.
+    pub fn new(
+        project: ProjectName,
+        name: TriggerName,
+        function: FunctionName,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            project,
+            name,
+            function,
+            is_enabled: true,
+            on: Vec::new(),
+            subject: None,
+            prefix: None,
+            suffix: None,
+            options: BTreeMap::new(),
+            filter: None,
+            format: None,
+            template: None,
+            retry: RetryPolicy::default(),
+            ordering: Ordering::default(),
+            backlog: Backlog::default(),
+            depth_max: DEPTH_MAX,
+            created_at: at,
+            updated_at: at,
+            script: None,
+            revision: 0,
+        }
+    }
+
     /// Whether the event calls this trigger's function, and what the patterns captured.
     pub fn matches(&self, event: &Event) -> Option<Captures> {
         match self.decide(event, &Facts::of(event)) {
@@ -147,6 +182,9 @@ impl Trigger {
             return None;
         }
         let mut captures = self.of_type(event)?;
+        if let Some(script) = &self.script {
+            captures.extend(script.is_queued_for(event)?);
+        }
         let subject = event.subject.as_deref().unwrap_or_default();
         if let Some(pattern) = &self.subject {
             captures.extend(pattern.matches(subject)?);

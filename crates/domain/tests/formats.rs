@@ -8,7 +8,7 @@ use domain::Timestamp;
 use domain::event::{Actor, Event};
 use domain::event_type::EventType;
 use domain::format::{Format, RenderError, RenderInput, Rendered, render};
-use domain::id::EventId;
+use domain::id::{DeliveryId, EventId};
 use domain::pattern::Captures;
 use serde_json::Value;
 
@@ -80,6 +80,10 @@ fn render_with(format: Format, event: &Event, session: Option<&str>) -> Rendered
         captures: &captures,
         secret: "s3cr\"et",
         function_session: session,
+        function: &"shop/on-row".parse().unwrap(),
+        delivery: DeliveryId::derive(event.eid, "on-row"),
+        node: "worker-1",
+        call_headers: &[],
     };
     let first = render(format, &input).unwrap();
     assert_eq!(first, render(format, &input).unwrap(), "rendering is pure");
@@ -159,7 +163,7 @@ fn only_a_registration_carries_a_language() {
 }
 
 #[test]
-fn numbers_keep_every_digit() {
+fn s1_23_numbers_keep_every_digit() {
     for (sent, received) in [
         ("\"42\"", "42"),
         ("\"-1\"", "-1"),
@@ -252,7 +256,7 @@ fn a_seed_type_without_an_object_still_has_every_key() {
 }
 
 #[test]
-fn structured_mode_keeps_the_rules_of_cloudevents() {
+fn x_02_structured_mode_keeps_the_rules_of_cloudevents() {
     let body: Value =
         serde_json::from_str(&body(Format::CloudEventsStructured, &full_event())).unwrap();
     for required in ["specversion", "id", "source", "type"] {
@@ -362,6 +366,10 @@ fn a_media_type_that_would_split_the_request_is_never_sent() {
         captures: &captures,
         secret: "",
         function_session: None,
+        function: &"shop/on-row".parse().unwrap(),
+        delivery: DeliveryId::derive(event.eid, "on-row"),
+        node: "worker-1",
+        call_headers: &[],
     };
     let error = render(Format::CloudEventsBinary, &input).unwrap_err();
     assert!(matches!(error, RenderError::ContentType(_)), "{error}");

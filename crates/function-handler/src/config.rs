@@ -20,6 +20,8 @@ pub struct Config {
     pub release_max: u32,
     /// A replica that dies with deliveries it took out delays them by this long, 1 s to 10 min.
     pub claim_for: settings::Duration,
+    /// Whether scripts of API calls can be made and changed.
+    pub scripting: bool,
 }
 
 impl Default for Config {
@@ -31,6 +33,7 @@ impl Default for Config {
             registry_poll: settings::Duration::from_secs(5),
             release_max: 500,
             claim_for: settings::Duration::from_secs(30),
+            scripting: true,
         }
     }
 }

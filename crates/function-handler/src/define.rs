@@ -1,9 +1,12 @@
 //! Turns what people ask for into functions and triggers, and says precisely what is wrong with it.
 
+pub(crate) mod script;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use domain::event_type::TypeSelector;
+use domain::function::limits::check_batching;
 use domain::function::{
     Credentials, Function, FunctionSettings, OVERLAP_DEFAULT, OVERLAP_MAX, Signing, parse_url,
 };
@@ -38,10 +41,11 @@ const FUNCTION_FIELDS: &str = "url, format, settings, settings.paused, \
      settings.answer, settings.handlers, credentials, credentials.authorization, \
      credentials.client_certificate";
 const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, options, filter, \
-     format, template, template_content_type, ordering, backlog, depth_max, retry, retry.retries, \
+     format, template, template_content_type, ordering, backlog, depth_max, \
+     expect_json_response, retry, retry.retries, \
      retry.interval, retry.backoff, retry.interval_max, retry.jitter, retry.timeout, retry.waits, \
      retry.total_max, retry.retry_after_max, retry.final_statuses, retry.connect_timeout, \
-     retry.first_byte_timeout";
+     retry.first_byte_timeout, priority, allow_event_modification, on_error";
 
 /// A function with fresh secrets, and the trigger that was asked for with it.
 pub(crate) fn function(
@@ -80,6 +84,12 @@ pub(crate) fn function(
             let allowed = "nothing without `on` or `subject`";
             return Err(Fault::invalid("retry", "", message, allowed));
         }
+        if request.expect_json_response {
+            let message = "belongs to a trigger, and none is asked for";
+            let allowed = "nothing without `on` or `subject`";
+            let field = "expect_json_response";
+            return Err(Fault::invalid(field, "true", message, allowed));
+        }
         return Ok((function, None));
     }
     let wanted = wire::Trigger {
@@ -88,6 +98,7 @@ pub(crate) fn function(
         on: request.on.clone(),
         subject: request.subject.clone(),
         retry: request.retry.clone(),
+        expect_json_response: request.expect_json_response,
         ..wire::Trigger::default()
     };
     let trigger = trigger(project, &wanted, now)?;
@@ -113,9 +124,14 @@ pub(crate) fn trigger(
     wanted: &wire::Trigger,
     now: Timestamp,
 ) -> Result<Trigger, Fault> {
+    let (wanted, script) = match script::wanted_script(wanted)? {
+        Some((wanted, script)) => (&wanted.clone(), Some(Box::new(script))),
+        None => (wanted, None),
+    };
     if wanted.name.is_empty() {
         return Err(Fault::missing("name", "a name of 3 to 63 characters"));
     }
+    let usual_format = script.as_ref().and_then(|_| script::usual_format());
     Ok(Trigger {
         project: project.clone(),
         name: wanted
@@ -123,19 +139,24 @@ pub(crate) fn trigger(
             .parse()
             .map_err(|error| of_name("name", error))?,
         function: function_name("function", &wanted.function)?,
-        is_enabled: wanted.enabled.unwrap_or(true),
+        // As in DreamFactory, a script runs only when somebody says so.
+        is_enabled: wanted.enabled.unwrap_or(script.is_none()),
         on: selectors(&wanted.on)?,
         subject: subject(&wanted.subject)?,
         prefix: affix("prefix", &wanted.prefix)?,
         suffix: affix("suffix", &wanted.suffix)?,
         options: options(&wanted.options)?,
         filter: filter(&wanted.filter)?,
-        format: format(&wanted.format)?,
+        format: format(&wanted.format)?.or(usual_format),
         template: template(&wanted.template, &wanted.template_content_type)?,
-        retry: retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?,
+        retry: RetryPolicy {
+            expects_json: wanted.expect_json_response,
+            ..retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?
+        },
         ordering: ordering(&wanted.ordering)?,
         backlog: backlog(&wanted.backlog)?,
         depth_max: depth_max(wanted.depth_max)?,
+        script,
         created_at: now,
         updated_at: now,
         revision: 0,
@@ -235,17 +256,6 @@ fn change_settings(
 
 fn check(function: &Function) -> Result<(), Fault> {
     let settings = function.settings.check();
-    if let (Ok(()), Some(batching)) = (&settings, &function.settings.batching) {
-        // The setting is kept for a release that gathers; to take it now would be a promise.
-        let message = "is not offered yet: each delivery is a request of its own";
-        let size = batching.size_max.to_string();
-        return Err(Fault::invalid(
-            "settings.batching",
-            size,
-            message,
-            "nothing",
-        ));
-    }
     if let (Ok(()), Some(schema)) = (&settings, &function.settings.parameters_schema) {
         Schema::parse(schema).map_err(|error| {
             let allowed = "a JSON Schema that refers to nothing outside itself";
@@ -254,6 +264,7 @@ fn check(function: &Function) -> Result<(), Fault> {
         })?;
     }
     settings
+        .and_then(|()| check_batching(&function.settings, function.format))
         .and_then(|()| function.credentials.check())
         .map_err(|error| Fault::invalid(error.field, error.value, error.message, error.allowed))
 }
@@ -294,12 +305,19 @@ pub(crate) fn change_trigger(
             "ordering" => trigger.ordering = ordering(&wanted.ordering)?,
             "backlog" => trigger.backlog = backlog(&wanted.backlog)?,
             "depth_max" => trigger.depth_max = depth_max(wanted.depth_max)?,
+            "expect_json_response" => trigger.retry.expects_json = wanted.expect_json_response,
             "retry" => {
-                trigger.retry = retry_policy(wanted.retry.as_ref(), &RetryPolicy::default())?;
+                let default = RetryPolicy {
+                    expects_json: trigger.retry.expects_json,
+                    ..RetryPolicy::default()
+                };
+                trigger.retry = retry_policy(wanted.retry.as_ref(), &default)?;
             }
+            path if script::change_script(trigger, wanted, path)? => {}
             path => change_retry(&mut retry, &given, path)?,
         }
     }
+    script::check_change(trigger)?;
     trigger.retry = retry_policy(Some(&retry), &trigger.retry)?;
     trigger.updated_at = now;
     Ok(())

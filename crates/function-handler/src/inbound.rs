@@ -4,9 +4,12 @@ pub(crate) mod gate;
 mod paging;
 
 pub mod functions;
+pub mod gateway;
 pub mod keys;
 pub mod operate;
 pub mod projects;
+pub(crate) mod scripts_http;
+pub mod sessions;
 pub mod triggers;
 
 pub mod follow_registry;

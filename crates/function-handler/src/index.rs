@@ -140,7 +140,11 @@ impl Index {
                 | Change::Key(_)
                 | Change::Function(_)
                 | Change::FunctionDeleted { .. }
-                | Change::TokenKeys(_) => None,
+                | Change::TokenKeys(_)
+                | Change::Gateway(_)
+                | Change::GatewayDeleted { .. }
+                | Change::SessionKeys(_)
+                | Change::SessionsRevoked(_) => None,
             });
             changed
                 .map(|(project, name)| (project, name, registry.trigger(project, name).cloned()))

@@ -339,7 +339,11 @@ async fn wake_resumed(
                 | Change::FunctionDeleted { .. }
                 | Change::Trigger(_)
                 | Change::TriggerDeleted { .. }
-                | Change::TokenKeys(_) => Ok(()),
+                | Change::TokenKeys(_)
+                | Change::Gateway(_)
+                | Change::GatewayDeleted { .. }
+                | Change::SessionKeys(_)
+                | Change::SessionsRevoked(_) => Ok(()),
             };
             if let Err(error) = woken {
                 warn!(error = %with_causes(&error), "what was resumed is looked at some seconds later");

@@ -7,15 +7,19 @@ use anyhow::Context as _;
 use axum::Router;
 use broker::{Broker, RabbitMq};
 use coordination::{Membership, RedisCoordination, Share};
+use domain::api_event::description::DOCUMENT_BYTES_MAX;
 use lifecycle::{Health, Tasks};
 use process::server::{self, Surface};
 use protocol::access;
 use protocol::functions::v1::function_service_server::FunctionServiceServer;
 use protocol::functions::v1::trigger_service_server::TriggerServiceServer;
+use protocol::gateway::v1::gateway_service_server::GatewayServiceServer;
+use protocol::gateway::v1::script_service_server::ScriptServiceServer;
 use protocol::projects::v1::key_service_server::KeyServiceServer;
 use protocol::projects::v1::project_service_server::ProjectServiceServer;
 use protocol::registry::v1::registry_service_server::RegistryServiceServer;
 use protocol::registry_feed::{self, RegistryView};
+use protocol::sessions::v1::session_service_server::SessionServiceServer;
 use protocol::waiting::v1::waiting_service_server::WaitingServiceServer;
 use serde::{Deserialize, Serialize};
 use settings::SecretString;
@@ -30,10 +34,13 @@ use crate::inbound::events::EventShard;
 use crate::inbound::follow_registry::Follower;
 use crate::inbound::functions::Functions;
 use crate::inbound::gate::Gate;
+use crate::inbound::gateway::{Gateway, Scripts};
 use crate::inbound::keys::Keys;
 use crate::inbound::operate::Operate;
 use crate::inbound::projects::Projects;
 use crate::inbound::registry::RegistryFeed;
+use crate::inbound::scripts_http;
+use crate::inbound::sessions::{self, Sessions};
 use crate::inbound::triggers::Triggers;
 use crate::inbound::waiting::WaitingIntake;
 use crate::index::Index;
@@ -47,9 +54,12 @@ use crate::token_keys;
 pub const SERVED: &[&str] = &[
     "tripline.functions.v1.FunctionService",
     "tripline.functions.v1.TriggerService",
+    "tripline.gateway.v1.GatewayService",
+    "tripline.gateway.v1.ScriptService",
     "tripline.projects.v1.ProjectService",
     "tripline.projects.v1.KeyService",
     "tripline.registry.v1.RegistryService",
+    "tripline.sessions.v1.SessionService",
     "tripline.waiting.v1.WaitingService",
 ];
 
@@ -75,6 +85,7 @@ pub struct Parts {
 pub struct Service {
     desk: Desk,
     operate: Operate,
+    scripts: Scripts,
 }
 
 /// Wires the handler and starts its loops.
@@ -152,7 +163,15 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         room: waiting_room,
         outbound,
     };
-    Ok(Service { desk, operate })
+    let scripts = Scripts {
+        desk: desk.clone(),
+        is_enabled: config.scripting,
+    };
+    Ok(Service {
+        desk,
+        operate,
+        scripts,
+    })
 }
 
 fn follow(config: &Config, index: &Arc<Index>, health: &Health, tasks: &Tasks) {
@@ -171,16 +190,29 @@ impl Service {
         let desk = || self.desk.clone();
         routes
             .add_service(FunctionServiceServer::new(Functions { desk: desk() }))
-            .add_service(TriggerServiceServer::new(Triggers { desk: desk() }))
+            .add_service(TriggerServiceServer::new(Triggers {
+                desk: desk(),
+                scripting: self.scripts.is_enabled,
+            }))
             .add_service(ProjectServiceServer::new(Projects { desk: desk() }))
             .add_service(KeyServiceServer::new(Keys { desk: desk() }))
             .add_service(RegistryServiceServer::new(RegistryFeed { desk: desk() }))
+            .add_service(SessionServiceServer::new(Sessions { desk: desk() }))
+            .add_service(
+                GatewayServiceServer::new(Gateway { desk: desk() })
+                    // A document, and what is around it.
+                    .max_decoding_message_size(DOCUMENT_BYTES_MAX + 64 * 1024),
+            )
+            .add_service(ScriptServiceServer::new(self.scripts.clone()))
             .add_service(WaitingServiceServer::new(self.operate.clone()))
     }
 
-    /// Public keys; functions and triggers are managed by gRPC.
+    /// Public keys, and whether a session is in force; all else is managed by gRPC.
     pub fn http(&self) -> Router {
+        let desk = self.desk.clone();
         token_keys::router(self.desk.index.view().clone())
+            .merge(sessions::router(Sessions { desk }))
+            .merge(scripts_http::router(self.scripts.clone()))
     }
 }
 

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn less_than_seven_days_are_refused() {
+    fn s1_19_x_12_less_than_seven_days_are_refused() {
         assert_eq!(check(&Config::default()), "");
         let short = Config {
             retention: (DAY * 6).into(),

@@ -1,5 +1,7 @@
 //! What may be asked of the log: conditions, pages, and one event by any of its names.
 
+mod of_session;
+
 use std::sync::Arc;
 
 use base64::Engine as _;

@@ -44,6 +44,7 @@ const SECTIONS: &[&str] = &[
     "function_handler",
     "delivery_worker",
     "log_service",
+    "api_gateway",
 ];
 
 /// What a service reads before it starts.

@@ -1,13 +1,19 @@
 //! Reading who calls from a request: the API key, the project named, and the services' own token.
 
-use domain::access::Scope;
+use std::sync::Arc;
+
+use domain::access::{Refusal, Scope};
 use domain::name::ProjectName;
 use domain::registry::Registry;
+use domain::session::{Session, is_like_session};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use settings::SecretString;
+use subtle::ConstantTimeEq as _;
 use tonic::metadata::MetadataMap;
 
 use crate::fault::{Fault, FaultKind};
+use crate::registry_feed::RegistryView;
 
 /// `[access]`: who may call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,14 +51,76 @@ pub fn authorise(
     scope: Scope,
     requires_key: bool,
 ) -> Result<ProjectName, Fault> {
+    let (authorization, named) = who(metadata);
+    authorise_named(registry, authorization, named, scope, requires_key)
+}
+
+/// The `authorization` header of a gRPC call, and the project it names.
+fn who(metadata: &MetadataMap) -> (Option<&str>, Option<&str>) {
     let text = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
-    authorise_named(
-        registry,
-        text("authorization"),
-        text(PROJECT_HEADER),
-        scope,
-        requires_key,
-    )
+    (text("authorization"), text(PROJECT_HEADER))
+}
+
+/// Who calls where a function may call too: with a key, or with the session it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// Whoever has a key of this project, or needs none.
+    Key(ProjectName),
+    Session(Arc<Session>),
+}
+
+impl Caller {
+    pub fn project(&self) -> &ProjectName {
+        match self {
+            Self::Key(project) => project,
+            Self::Session(session) => &session.project,
+        }
+    }
+
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        match self {
+            Self::Key(_) => None,
+            Self::Session(session) => Some(session),
+        }
+    }
+}
+
+/// Who makes a gRPC call that a function may make with its session.
+///
+/// # Errors
+/// As [`authorise`], and for a session that is not in force.
+pub fn admit(
+    view: &RegistryView,
+    metadata: &MetadataMap,
+    scope: Scope,
+    requires_key: bool,
+) -> Result<Caller, Fault> {
+    let (authorization, named) = who(metadata);
+    admit_named(view, authorization, named, scope, requires_key)
+}
+
+/// Who makes a call that a function may make with its session, from the call's `authorization` header
+/// and the project it names.
+///
+/// # Errors
+/// As [`admit`].
+pub fn admit_named(
+    view: &RegistryView,
+    authorization: Option<&str>,
+    named: Option<&str>,
+    scope: Scope,
+    requires_key: bool,
+) -> Result<Caller, Fault> {
+    match authorization.map(bearer).transpose()? {
+        Some(token) if is_like_session(token) => {
+            let session = view.admit_session(token, named)?;
+            Ok(Caller::Session(Arc::new(session)))
+        }
+        key => {
+            let project = view.read().authorise(key, named, scope, requires_key)?;
+            Ok(Caller::Key(project))
+        }
+    }
 }
 
 /// The project a call belongs to, from its `authorization` header and the project it names.
@@ -67,7 +135,22 @@ pub fn authorise_named(
     requires_key: bool,
 ) -> Result<ProjectName, Fault> {
     let key = authorization.map(bearer).transpose()?;
+    if let Some(session) = key.filter(|key| is_like_session(key)) {
+        registry.admit_session(session, named, Timestamp::now())?;
+        return Err(Refusal::SessionScope("it emits events and reads its own delivery").into());
+    }
     Ok(registry.authorise(key, named, scope, requires_key)?)
+}
+
+/// Whether the call carries what our own services know each other by. Compared in constant time; an
+/// empty or missing token fits nothing.
+pub fn is_internal(metadata: &MetadataMap, token: Option<&SecretString>) -> bool {
+    let given = metadata.get(INTERNAL_TOKEN_HEADER);
+    let given = given.map(|value| value.as_bytes());
+    match (given, token.map(|token| token.expose().as_bytes())) {
+        (Some(given), Some(token)) if !token.is_empty() => given.ct_eq(token).into(),
+        _ => false,
+    }
 }
 
 fn bearer(authorization: &str) -> Result<&str, Fault> {

@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::functions::v1 as functions;
 use crate::functions::v1::authorization::Kind;
 use crate::projects::v1 as projects;
+use crate::sessions::v1 as sessions;
 use crate::settings::{undecodable, unreadable, url};
 use crate::time::{from_micros, to_micros};
 use crate::wire::v1 as wire;
@@ -174,5 +175,6 @@ shown_by_name!(
     wire::RotatingSecret,
     wire::TokenKey,
     functions::RotateSecretResponse,
-    projects::RotateProjectSecretResponse
+    projects::RotateProjectSecretResponse,
+    sessions::IntrospectSessionRequest
 );

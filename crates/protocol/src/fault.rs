@@ -3,6 +3,7 @@
 use std::fmt;
 
 use domain::access::Refusal;
+use domain::session::SessionError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -25,7 +26,13 @@ pub enum FaultKind {
     Invalid,
     TooLarge,
     Unauthenticated,
+    /// The function session that came in place of a key is too old.
+    SessionExpired,
+    /// Its user or its function is gone.
+    SessionRevoked,
     Forbidden,
+    /// It is in force, but does not reach so far.
+    SessionScope,
     NotFound,
     AlreadyExists,
     /// Something else is going on with the same thing; try again.
@@ -39,11 +46,14 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Invalid,
         Self::TooLarge,
         Self::Unauthenticated,
+        Self::SessionExpired,
+        Self::SessionRevoked,
         Self::Forbidden,
+        Self::SessionScope,
         Self::NotFound,
         Self::AlreadyExists,
         Self::Conflict,
@@ -58,7 +68,10 @@ impl FaultKind {
             Self::Invalid => "invalid",
             Self::TooLarge => "too_large",
             Self::Unauthenticated => "unauthenticated",
+            Self::SessionExpired => "function_session_expired",
+            Self::SessionRevoked => "function_session_revoked",
             Self::Forbidden => "forbidden",
+            Self::SessionScope => "function_session_scope",
             Self::NotFound => "not_found",
             Self::AlreadyExists => "already_exists",
             Self::Conflict => "conflict",
@@ -72,8 +85,10 @@ impl FaultKind {
         match self {
             Self::Invalid => http::StatusCode::BAD_REQUEST,
             Self::TooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unauthenticated => http::StatusCode::UNAUTHORIZED,
-            Self::Forbidden => http::StatusCode::FORBIDDEN,
+            Self::Unauthenticated | Self::SessionExpired | Self::SessionRevoked => {
+                http::StatusCode::UNAUTHORIZED
+            }
+            Self::Forbidden | Self::SessionScope => http::StatusCode::FORBIDDEN,
             Self::NotFound => http::StatusCode::NOT_FOUND,
             Self::AlreadyExists | Self::Conflict => http::StatusCode::CONFLICT,
             Self::Exhausted => http::StatusCode::TOO_MANY_REQUESTS,
@@ -85,8 +100,10 @@ impl FaultKind {
     pub const fn grpc_code(self) -> Code {
         match self {
             Self::Invalid | Self::TooLarge => Code::InvalidArgument,
-            Self::Unauthenticated => Code::Unauthenticated,
-            Self::Forbidden => Code::PermissionDenied,
+            Self::Unauthenticated | Self::SessionExpired | Self::SessionRevoked => {
+                Code::Unauthenticated
+            }
+            Self::Forbidden | Self::SessionScope => Code::PermissionDenied,
             Self::NotFound => Code::NotFound,
             Self::AlreadyExists => Code::AlreadyExists,
             Self::Conflict => Code::Aborted,
@@ -226,6 +243,12 @@ impl From<Refusal> for Fault {
             Refusal::NoKey | Refusal::UnknownKey => FaultKind::Unauthenticated,
             Refusal::MissingScope(_) => FaultKind::Forbidden,
             Refusal::UnknownProject(_) => FaultKind::NotFound,
+            Refusal::Session(SessionError::Expired) => FaultKind::SessionExpired,
+            Refusal::Session(SessionError::Revoked) => FaultKind::SessionRevoked,
+            Refusal::Session(SessionError::Unknown | SessionError::NotYet) => {
+                FaultKind::Unauthenticated
+            }
+            Refusal::SessionScope(_) => FaultKind::SessionScope,
         };
         Self::new(kind, refusal.to_string())
     }

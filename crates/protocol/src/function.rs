@@ -10,6 +10,7 @@ use domain::signature::ed25519;
 use domain::template::Template;
 use domain::trigger::Trigger;
 
+use crate::api::show_script;
 use crate::fault::Fault;
 use crate::functions::v1 as functions;
 use crate::projects::v1 as projects;
@@ -41,7 +42,7 @@ impl From<&Function> for functions::Function {
 
 impl From<&Trigger> for functions::Trigger {
     fn from(trigger: &Trigger) -> Self {
-        Self {
+        let mut shown = Self {
             name: trigger.name.to_string(),
             function: trigger.function.to_string(),
             enabled: Some(trigger.is_enabled),
@@ -84,7 +85,11 @@ impl From<&Trigger> for functions::Trigger {
                 .map(Template::content_type)
                 .unwrap_or_default()
                 .to_owned(),
-        }
+            expect_json_response: trigger.retry.expects_json,
+            ..Self::default()
+        };
+        show_script(trigger, &mut shown);
+        shown
     }
 }
 

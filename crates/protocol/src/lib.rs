@@ -10,9 +10,11 @@ pub mod envelope;
 mod event;
 mod record;
 mod registry_change;
+mod session;
 mod time;
 
 pub mod access;
+pub mod api;
 pub mod credentials;
 pub mod explain;
 pub mod fault;
@@ -55,5 +57,6 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, invocation, logs, projects, redrive, registry, waiting, wire
+    delivery, events, functions, gateway, intercept, invocation, logs, projects, redrive, registry,
+    sessions, types, waiting, wire
 );

@@ -29,7 +29,7 @@ pub fn response(fault: &Fault) -> Response<Bytes> {
             let value = HeaderValue::from_static(RETRY_AFTER_SECONDS);
             response.headers_mut().insert(header::RETRY_AFTER, value);
         }
-        FaultKind::Unauthenticated => {
+        FaultKind::Unauthenticated | FaultKind::SessionExpired | FaultKind::SessionRevoked => {
             let value = HeaderValue::from_static("Bearer");
             response
                 .headers_mut()
@@ -38,6 +38,7 @@ pub fn response(fault: &Fault) -> Response<Bytes> {
         FaultKind::Invalid
         | FaultKind::TooLarge
         | FaultKind::Forbidden
+        | FaultKind::SessionScope
         | FaultKind::NotFound
         | FaultKind::AlreadyExists
         | FaultKind::Conflict

@@ -39,6 +39,13 @@ impl From<&Change> for wire::RegistryChange {
                 name: name.to_string(),
             }),
             Change::TokenKeys(keys) => Wire::TokenKeys(keys.into()),
+            Change::SessionKeys(keys) => Wire::SessionKeys(keys.into()),
+            Change::SessionsRevoked(revocation) => Wire::SessionsRevoked(revocation.into()),
+            Change::Gateway(service) => Wire::Gateway(service.into()),
+            Change::GatewayDeleted { project, name } => Wire::GatewayDeleted(wire::RegistryName {
+                project: project.to_string(),
+                name: name.to_string(),
+            }),
         };
         Self {
             change: Some(change),
@@ -72,6 +79,13 @@ impl TryFrom<wire::RegistryChange> for Change {
                 name: parse("trigger_deleted.name", &deleted.name)?,
             },
             Wire::TokenKeys(keys) => Self::TokenKeys(keys.try_into()?),
+            Wire::SessionKeys(keys) => Self::SessionKeys(keys.into()),
+            Wire::SessionsRevoked(revocation) => Self::SessionsRevoked(revocation.try_into()?),
+            Wire::Gateway(service) => Self::Gateway(service.try_into()?),
+            Wire::GatewayDeleted(deleted) => Self::GatewayDeleted {
+                project: parse("gateway_deleted.project", &deleted.project)?,
+                name: parse("gateway_deleted.name", &deleted.name)?,
+            },
         })
     }
 }
@@ -226,6 +240,7 @@ impl TryFrom<wire::RegistryTrigger> for Trigger {
             ordering: Ordering::default(),
             backlog: Backlog::default(),
             depth_max: DEPTH_MAX,
+            script: None,
             created_at: from_micros(trigger.created_at_us),
             updated_at: from_micros(trigger.updated_at_us),
             revision: trigger.revision,

@@ -1,9 +1,12 @@
 //! How a service keeps up with what is configured: a view that a stream from function-handler feeds.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use domain::access::Refusal;
 use domain::registry::{Registry, Update};
+use domain::session::{ClockWatch, Session, SessionError};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use settings::SecretString;
 use tokio::sync::watch;
@@ -85,6 +88,7 @@ impl Config {
 pub struct RegistryView {
     registry: Arc<RwLock<Registry>>,
     revision: watch::Sender<Option<u64>>,
+    clock: Arc<Mutex<ClockWatch>>,
 }
 
 impl Default for RegistryView {
@@ -92,6 +96,7 @@ impl Default for RegistryView {
         Self {
             registry: Arc::default(),
             revision: watch::Sender::new(None),
+            clock: Arc::default(),
         }
     }
 }
@@ -108,7 +113,42 @@ impl RegistryView {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         registry.apply(update);
+        self.clock().observe(Timestamp::now());
         self.revision.send_replace(Some(registry.revision));
+    }
+
+    /// Reads a session that is in force now. None is while the clock, having been set back, comes once
+    /// more to when it was made.
+    ///
+    /// # Errors
+    /// Says why it is not in force.
+    pub fn read_session(&self, token: &str) -> Result<Session, SessionError> {
+        let now = Timestamp::now();
+        let session = self.read().read_session(token, now)?;
+        let mut clock = self.clock();
+        clock.observe(now);
+        if clock.doubts(session.issued_at) {
+            return Err(SessionError::Expired);
+        }
+        Ok(session)
+    }
+
+    /// The session of a call that carries one in place of an API key.
+    ///
+    /// # Errors
+    /// For one that is not in force, or is of another project than the one that is named.
+    pub fn admit_session(&self, token: &str, named: Option<&str>) -> Result<Session, Refusal> {
+        let session = self.read_session(token)?;
+        match named {
+            Some(named) if named != session.project.as_str() => {
+                Err(Refusal::UnknownProject(named.to_owned()))
+            }
+            _ => Ok(session),
+        }
+    }
+
+    fn clock(&self) -> MutexGuard<'_, ClockWatch> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether anything is known at all.
@@ -134,7 +174,7 @@ impl RegistryView {
 /// What a service wants to know of the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
-    /// Projects and the hashes of keys.
+    /// Projects, the hashes of keys, and what checks sessions.
     Access,
     /// Projects and keys, and functions and triggers without any secret.
     Rules,

@@ -298,6 +298,8 @@ impl From<&Trigger> for wire::TriggerSettings {
                 .map(Template::content_type)
                 .unwrap_or_default()
                 .to_owned(),
+            expect_json_response: trigger.retry.expects_json,
+            script: trigger.script.as_deref().map(Into::into),
         }
     }
 }
@@ -311,6 +313,7 @@ impl wire::TriggerSettings {
         if let Some(retry) = &self.retry {
             retry.apply(&mut trigger.retry)?;
         }
+        trigger.retry.expects_json = self.expect_json_response;
         trigger.options = self.options.clone().into_iter().collect();
         trigger.filter = match self.filter.as_str() {
             "" => None,
@@ -320,6 +323,8 @@ impl wire::TriggerSettings {
             "" => None,
             text => Some(Template::kept(text, &self.template_content_type)),
         };
+        let script = self.script.as_ref().map(TryInto::try_into).transpose()?;
+        trigger.script = script.map(Box::new);
         Ok(())
     }
 }

@@ -128,7 +128,7 @@ fn nothing_given_means_the_defaults() {
 }
 
 #[test]
-fn the_environment_goes_over_the_file_and_the_file_over_the_defaults() {
+fn s4_36_the_environment_goes_over_the_file_and_the_file_over_the_defaults() {
     let file = "[delivery_worker.retry]\nattempts_max = 3\nfirst_wait = \"5ms\"\n";
     let document = check(
         Some(file),

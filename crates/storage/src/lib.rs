@@ -27,5 +27,5 @@ pub use config::Config;
 pub use error::Error;
 pub use log_store::LogStore;
 pub use redrives::Redrives;
-pub use registry_store::{RegistryStore, TokenKeyStore};
+pub use registry_store::{GatewayStore, RegistryStore, SessionStore, TokenKeyStore};
 pub use waiting_room::WaitingRoom;

@@ -47,6 +47,16 @@ const POSTGRES: &Listed = &[
         "first_attempts",
         include_str!("../migrations/postgres/0008_first_attempts.sql"),
     ),
+    (
+        9,
+        "sessions and types",
+        include_str!("../migrations/postgres/0009_sessions_and_types.sql"),
+    ),
+    (
+        12,
+        "gateway",
+        include_str!("../migrations/postgres/0012_gateway.sql"),
+    ),
 ];
 
 const SQLITE_TRIPLINE: &Listed = &[
@@ -74,6 +84,16 @@ const SQLITE_TRIPLINE: &Listed = &[
         5,
         "token keys",
         include_str!("../migrations/sqlite/tripline/0005_token_keys.sql"),
+    ),
+    (
+        6,
+        "sessions and types",
+        include_str!("../migrations/sqlite/tripline/0006_sessions_and_types.sql"),
+    ),
+    (
+        9,
+        "gateway",
+        include_str!("../migrations/sqlite/tripline/0009_gateway.sql"),
     ),
 ];
 

@@ -1,7 +1,9 @@
 //! What is configured: projects, keys, functions and triggers, with a revision that every change raises.
 
+pub(crate) mod gateways;
 pub(crate) mod implement;
 pub(crate) mod rows;
+pub(crate) mod sessions;
 pub(crate) mod token_keys;
 
 use async_trait::async_trait;
@@ -14,6 +16,8 @@ use jiff::Timestamp;
 
 use crate::Error;
 
+pub use self::gateways::GatewayStore;
+pub use self::sessions::SessionStore;
 pub use self::token_keys::TokenKeyStore;
 
 /// A page of a listing, in order of name.
@@ -82,7 +86,9 @@ pub(crate) fn require_new(
 /// The configured. Every change commits together with the raised revision, which is set in the
 /// `revision` field of what is stored (the value passed in is ignored) and answered.
 #[async_trait]
-pub trait RegistryStore: TokenKeyStore + Send + Sync + std::fmt::Debug {
+pub trait RegistryStore:
+    TokenKeyStore + SessionStore + GatewayStore + Send + Sync + std::fmt::Debug
+{
     /// # Errors
     /// `AlreadyExists` when the name is taken.
     async fn create_project(&self, project: &Project, first_key: &ApiKey) -> Result<u64, Error>;

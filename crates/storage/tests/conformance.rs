@@ -20,6 +20,8 @@ mod records;
 mod redrives;
 #[path = "conformance/registry.rs"]
 mod registry;
+#[path = "conformance/sessions.rs"]
+mod sessions;
 #[path = "conformance/token_keys.rs"]
 mod token_keys;
 #[path = "conformance/waiting_room.rs"]
@@ -217,6 +219,8 @@ on_both_databases! {
     token_keys:
         token_keys_are_made_once_and_replaced,
         token_keys_are_in_no_table_in_clear;
+    sessions:
+        revoked_sessions_are_told_and_forgotten;
     waiting_room:
         a_row_comes_when_it_is_due_and_only_once,
         a_claim_that_runs_out_comes_again,
@@ -262,8 +266,8 @@ on_both_databases! {
         an_ending_without_an_attempt_keeps_the_last_one,
         a_redrive_begins_again,
         a_zero_byte_does_not_hold_up_a_batch,
-        days_past_their_time_are_dropped,
-        views_have_the_columns_of_space_cloud,
+        x_12_days_past_their_time_are_dropped,
+        s2_16_s2_17_s2_18_views_have_the_columns_of_space_cloud,
         a_large_batch_is_stored_whole;
     redrives:
         an_order_comes_back_as_it_was_given,

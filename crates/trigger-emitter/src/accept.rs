@@ -1,6 +1,7 @@
 //! Decides whether a draft is an event: every field is checked here, once, and nowhere later.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
@@ -10,6 +11,7 @@ use domain::id::EventId;
 use domain::lineage::Lineage;
 use domain::name::ProjectName;
 use domain::pattern::check_subject;
+use domain::session::Session;
 use protocol::fault::{Fault, FaultKind};
 use serde::de::IgnoredAny;
 use telemetry::trace::TraceParent;
@@ -56,11 +58,25 @@ const OWN_ATTRIBUTES: [&str; 17] = [
 #[derive(Debug, Clone)]
 pub struct Call {
     pub project: ProjectName,
+    /// Whoever calls with a session acts for its user, because of its event.
+    pub session: Option<Arc<Session>>,
     pub dialect: Dialect,
     /// Trace context as it was received; a broken one is as good as none.
     pub traceparent: Option<String>,
     /// What the function that calls passed on of the event it was called for.
     pub lineage: Option<Lineage>,
+}
+
+impl Call {
+    /// What is known of the calls that led to this one; what the caller passed on counts where it
+    /// tells of more than the session it calls with.
+    fn lineage(&self) -> Option<&Lineage> {
+        let of_session = self.session.as_ref().map(|session| &session.lineage);
+        let told = [of_session, self.lineage.as_ref()];
+        told.into_iter()
+            .flatten()
+            .max_by_key(|lineage| (lineage.depth, lineage.ancestry.len()))
+    }
 }
 
 /// What an event is given besides what the client says of it.
@@ -127,7 +143,10 @@ pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fau
         traceparent: Some(traceparent),
         extensions: check.extensions(draft.extensions)?,
     };
-    if let Some(lineage) = &call.lineage {
+    if let Some(session) = &call.session {
+        check.act_for(session, &mut event)?;
+    }
+    if let Some(lineage) = call.lineage() {
         lineage.clone().give_to(&mut event);
     }
     Ok(event)
@@ -248,6 +267,25 @@ impl Check {
             id,
             kind: kind.unwrap_or_else(|| DEFAULT_ACTOR_KIND.to_owned()),
         }))
+    }
+
+    /// Makes the event one of the session's user, caused by the session's event. Who says that somebody
+    /// else acted is refused.
+    fn act_for(&self, session: &Session, event: &mut Event) -> Result<(), Fault> {
+        if let Some(claimed) = &event.actor
+            && *claimed != session.actor
+        {
+            let message = "a function session acts for its own user only";
+            let value = format!("{} {}", claimed.kind, claimed.id);
+            let allowed = format!("{} {}, or nobody", session.actor.kind, session.actor.id);
+            return Err(Fault {
+                kind: FaultKind::SessionScope,
+                ..self.fault(Field::ActorId, &value, message, &allowed)
+            });
+        }
+        event.actor = Some(session.actor.clone());
+        event.causation_id = Some(session.event.to_string());
+        Ok(())
     }
 
     fn depth(&self, depth: u32) -> Result<u32, Fault> {

@@ -8,11 +8,10 @@ use broker::{PublishError, Pushed};
 use domain::Timestamp;
 use domain::event::Event;
 use domain::id::EventId;
-use domain::name::ProjectName;
-use domain::registry::Registry;
 use domain::reply::Verdict;
 use futures::FutureExt as _;
 use futures::future::{Shared, join_all};
+use protocol::access::Caller;
 use protocol::fault::{Fault, FaultKind};
 use protocol::registry_feed::RegistryView;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -118,16 +117,16 @@ impl Door {
         }))
     }
 
-    /// Asks `decide` for the project of a call, from what is configured and whether keys are needed.
-    pub(crate) fn authorise(
+    /// Asks `decide` who makes a call, from what is configured and whether keys are needed.
+    pub(crate) fn admit(
         &self,
-        decide: impl FnOnce(&Registry, bool) -> Result<ProjectName, Fault>,
-    ) -> Result<ProjectName, Fault> {
+        decide: impl FnOnce(&RegistryView, bool) -> Result<Caller, Fault>,
+    ) -> Result<Caller, Fault> {
         if !self.0.registry.is_filled() {
             let message = "which projects and keys there are is not known here yet";
             return Err(Fault::unavailable(message));
         }
-        decide(&self.0.registry.read(), self.0.keys_required)
+        decide(&self.0.registry, self.0.keys_required)
     }
 
     /// Room for a request's bytes, as long as what is given back is held.
@@ -466,9 +465,8 @@ fn repeat_of(eid: EventId, event: &Event) -> Accepted {
 /// The ids of events of one request sort as they came: behind the time stands their number.
 fn in_turn(mut random: [u8; 10], number: usize) -> [u8; 10] {
     let [high, low] = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
-    if let [first, second, ..] = &mut random {
-        (*first, *second) = (high, low);
-    }
+    let [first, second, ..] = &mut random;
+    (*first, *second) = (high, low);
     random
 }
 

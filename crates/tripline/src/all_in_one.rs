@@ -1,7 +1,8 @@
-//! All four services in one process: how they are wired together, whatever they stand on.
+//! All services in one process: how they are wired together, whatever they stand on.
 
 use std::sync::Arc;
 
+use api_gateway::outbound::scripts::Scripts;
 use broker::Broker;
 use coordination::{EndpointMemory, IdempotencyKeys, Membership};
 use delivery_worker::Door;
@@ -11,6 +12,7 @@ use protocol::access;
 use protocol::registry_feed::RegistryView;
 use storage::{LogStore, Redrives, RegistryStore, WaitingRoom};
 use tonic::service::Routes;
+use uuid::Uuid;
 
 /// What the services stand on.
 #[derive(Debug)]
@@ -35,17 +37,15 @@ pub(crate) struct Configs {
     pub(crate) function_handler: function_handler::Config,
     pub(crate) delivery_worker: delivery_worker::Config,
     pub(crate) log_service: log_service::Config,
+    pub(crate) api_gateway: api_gateway::Config,
 }
 
-/// Wires the four services and starts their loops. They share one view of what is configured,
+/// Wires the services and starts their loops. They share one view of what is configured,
 /// which function-handler fills.
 ///
 /// # Errors
 /// When a setting cannot be used.
-#[expect(
-    clippy::too_many_lines,
-    reason = "the four services, one after the other"
-)]
+#[expect(clippy::too_many_lines, reason = "the services, one after the other")]
 pub(crate) fn build(
     configs: &Configs,
     ground: Ground,
@@ -93,21 +93,38 @@ pub(crate) fn build(
         },
         tasks,
     )?;
+    // Nobody outside this process learns it.
+    let between_us = settings::Secret::from(format!("{}{}", Uuid::new_v4(), Uuid::new_v4()));
     let worker = delivery_worker::build(
         &configs.delivery_worker,
         delivery_worker::Parts {
-            broker: ground.broker,
+            broker: Arc::clone(&ground.broker),
             membership: ground.membership,
             memory: ground.memory,
-            registry: view,
+            registry: view.clone(),
             health: health.of("delivery-worker"),
             keys_required,
+            internal_token: Some(between_us.clone()),
             allow_loopback: ground.allow_loopback,
             worker: instance_name(),
         },
         tasks,
     )?
     .with_door(Door::new(emitter.events()));
+    let scripts = Scripts::within(worker.grpc(Routes::default()), Some(&between_us))?;
+    let gateway = api_gateway::build(
+        &configs.api_gateway,
+        api_gateway::Parts {
+            broker: ground.broker,
+            registry: view,
+            health: health.of("api-gateway"),
+            keys_required,
+            allow_loopback: ground.allow_loopback,
+            scripts,
+            token_secret: between_us,
+        },
+        tasks,
+    )?;
     let routes = worker.grpc(logs.grpc(handler.grpc(emitter.grpc(Routes::default()))));
     let served = [
         trigger_emitter::SERVED,
@@ -119,7 +136,8 @@ pub(crate) fn build(
         .http()
         .merge(handler.http())
         .merge(logs.http())
-        .merge(worker.http());
+        .merge(worker.http())
+        .merge(gateway.http());
     Ok(Surface {
         routes,
         served: served.concat(),

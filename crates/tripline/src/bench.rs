@@ -19,6 +19,8 @@ mod receivers;
 mod report;
 mod sample;
 mod scenario;
+mod told;
+mod waiting;
 
 pub(crate) use deployment::{Backing, Deployment};
 pub(crate) use interrupt::Interrupt;
@@ -26,3 +28,4 @@ pub(crate) use measure::{Target, measure};
 pub(crate) use neighbours::{Neighbours, run as run_neighbours};
 pub(crate) use report::{Report, print_comparison};
 pub(crate) use scenario::Scenario;
+pub(crate) use waiting::{Waiting, run as run_waiting};

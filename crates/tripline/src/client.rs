@@ -5,11 +5,14 @@ use protocol::delivery::v1::delivery_service_client::DeliveryServiceClient;
 use protocol::events::v1::event_service_client::EventServiceClient;
 use protocol::functions::v1::function_service_client::FunctionServiceClient;
 use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
+use protocol::gateway::v1::gateway_service_client::GatewayServiceClient;
+use protocol::gateway::v1::script_service_client::ScriptServiceClient;
 use protocol::invocation::v1::invocation_service_client::InvocationServiceClient;
 use protocol::logs::v1::log_service_client::LogServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::redrive::v1::redrive_service_client::RedriveServiceClient;
+use protocol::sessions::v1::session_service_client::SessionServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -70,7 +73,8 @@ impl Connection {
     }
 
     fn connect(&self, at: Option<&Url>) -> Result<Authorised, Failure> {
-        let url = at.unwrap_or(&self.server);
+        let server = self.server()?;
+        let url = at.unwrap_or(&server);
         let wrong = |error: tonic::transport::Error| {
             Failure::usage(format!("{url} is not the URL of a server: {error}"))
         };
@@ -104,6 +108,18 @@ impl Connection {
         ))
     }
 
+    pub(crate) fn gateway(&self) -> Result<GatewayServiceClient<Authorised>, Failure> {
+        Ok(GatewayServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn scripts(&self) -> Result<ScriptServiceClient<Authorised>, Failure> {
+        Ok(ScriptServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
     pub(crate) fn keys(&self) -> Result<KeyServiceClient<Authorised>, Failure> {
         Ok(KeyServiceClient::new(
             self.connect(self.functions_server.as_ref())?,
@@ -112,6 +128,12 @@ impl Connection {
 
     pub(crate) fn projects(&self) -> Result<ProjectServiceClient<Authorised>, Failure> {
         Ok(ProjectServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn sessions(&self) -> Result<SessionServiceClient<Authorised>, Failure> {
+        Ok(SessionServiceClient::new(
             self.connect(self.functions_server.as_ref())?,
         ))
     }

@@ -6,8 +6,10 @@
 
 mod deliveries;
 mod function_flags;
+mod gateway;
 mod redrive_flags;
 mod rotation;
+mod sessions;
 mod trigger_flags;
 
 use std::net::SocketAddr;
@@ -19,11 +21,18 @@ use url::Url;
 pub(crate) use self::deliveries::Deliveries;
 use self::function_flags::parse_header;
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
+pub(crate) use self::gateway::{Gateway, Scripts, Services};
 pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay};
 pub(crate) use self::rotation::Rotation;
+pub(crate) use self::sessions::Sessions;
 pub(crate) use self::trigger_flags::{Conditions, Retry};
 
 const AFTER_HELP: &str = "\
+Profiles:
+  tripline/profiles.toml in the folder for settings ($XDG_CONFIG_HOME or ~/.config) has a section for each
+  profile, with server, emitter, functions_server, worker, logs_server, api_key and project. An api_key
+  is a text or { file = \"PATH\" }. Options and variables go first.
+
 Exit codes:
   0  done
   1  failed
@@ -51,14 +60,9 @@ pub(crate) struct CommandLine {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// Where tripline is served
-    #[arg(
-        long,
-        global = true,
-        env = "TRIPLINE_SERVER",
-        default_value = "http://127.0.0.1:8700"
-    )]
-    pub(crate) server: Url,
+    /// Where tripline is served; http://127.0.0.1:8700 unless the profile says else
+    #[arg(long, global = true, value_name = "URL", env = "TRIPLINE_SERVER")]
+    pub(crate) server: Option<Url>,
 
     /// Where events are taken, if not at --server
     #[arg(long, global = true, value_name = "URL", env = "TRIPLINE_EMITTER")]
@@ -94,6 +98,10 @@ pub(crate) struct Connection {
     /// Project, where no key decides it
     #[arg(long, global = true, value_name = "NAME", env = "TRIPLINE_PROJECT")]
     pub(crate) project: Option<String>,
+
+    /// Section of the profile file that says what is not given here; `default` if there is one
+    #[arg(long, global = true, value_name = "NAME", env = "TRIPLINE_PROFILE")]
+    pub(crate) profile: Option<String>,
 
     /// How answers are printed; json is one object a line
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
@@ -134,6 +142,14 @@ pub(crate) enum ClientCommand {
     #[command(subcommand)]
     Triggers(Box<Triggers>),
 
+    /// Put services behind the API gateway, and see which events their calls fire
+    #[command(subcommand)]
+    Gateway(Gateway),
+
+    /// Have functions see calls of the API: before they are served, after, or when they are answered
+    #[command(subcommand)]
+    Scripts(Box<Scripts>),
+
     /// See single deliveries that wait and why; put one off, cancel it, have it tried at once or
     /// again
     #[command(subcommand)]
@@ -160,6 +176,10 @@ pub(crate) enum ClientCommand {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Keys(Keys),
+
+    /// See whether a function's session is in force; end those of a user who was disabled
+    #[command(subcommand)]
+    Sessions(Sessions),
 
     /// Create and list projects
     #[command(subcommand)]
@@ -202,6 +222,7 @@ pub(crate) enum Role {
     FunctionHandler,
     DeliveryWorker,
     LogService,
+    ApiGateway,
     All,
 }
 
@@ -277,7 +298,8 @@ pub(crate) enum Functions {
         /// Only events about resources that match, for example datasets/*/buckets/{bucket}/**
         #[arg(long, value_name = "PATTERN")]
         subject: Option<String>,
-        /// schmuckli, cloudevents-structured (the default) or cloudevents-binary
+        /// cloudevents-structured (the default), cloudevents-binary, cloudevents-batch, schmuckli,
+        /// space-cloud, yandex, extremum, kii or dreamfactory
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
@@ -295,7 +317,8 @@ pub(crate) enum Functions {
         /// Where it is called from now on
         #[arg(long)]
         url: Option<String>,
-        /// schmuckli, cloudevents-structured or cloudevents-binary
+        /// cloudevents-structured, cloudevents-binary, cloudevents-batch, schmuckli, space-cloud, yandex,
+        /// extremum, kii or dreamfactory
         #[arg(long)]
         format: Option<String>,
         #[command(flatten)]
@@ -487,6 +510,12 @@ pub(crate) enum Projects {
     /// Make a new secret for the project's X-SC-Token, shown once; it signs after the overlap
     RotateSecret {
         name: String,
+        #[command(flatten)]
+        rotation: Rotation,
+    },
+    /// Make a new key for the system, which signs function sessions; needs the operator's token as
+    /// --api-key
+    RotateSystemKey {
         #[command(flatten)]
         rotation: Rotation,
     },

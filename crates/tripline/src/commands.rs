@@ -4,13 +4,16 @@ mod bench;
 mod deliveries;
 mod emit;
 mod functions;
+mod gateway;
 mod health;
 mod keys;
 mod logs;
 pub(crate) mod migrate;
 mod projects;
 mod redrive;
+mod scripts;
 pub(crate) mod serve;
+mod sessions;
 mod triggers;
 pub(crate) mod up;
 mod why;
@@ -38,12 +41,15 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Emit(options) => emit::run(options, &connection).await,
             ClientCommand::Functions(command) => functions::run(*command, &connection).await,
             ClientCommand::Triggers(command) => triggers::run(*command, &connection).await,
+            ClientCommand::Gateway(command) => gateway::run(command, &connection).await,
+            ClientCommand::Scripts(command) => scripts::run(*command, &connection).await,
             ClientCommand::Deliveries(command) => deliveries::run(command, &connection).await,
             ClientCommand::Logs(options) => logs::run(options, &connection).await,
             ClientCommand::Redrive(options) => redrive::run(*options, &connection).await,
             ClientCommand::Replay(options) => redrive::replay(*options, &connection).await,
             ClientCommand::Why { event, function } => why::run(event, function, &connection).await,
             ClientCommand::Keys(command) => keys::run(command, &connection).await,
+            ClientCommand::Sessions(command) => sessions::run(command, &connection).await,
             ClientCommand::Projects(command) => projects::run(command, &connection).await,
             ClientCommand::Bench(options) => bench::run(*options, &connection).await,
             ClientCommand::Health => health::run(&connection).await,

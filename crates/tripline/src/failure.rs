@@ -29,6 +29,14 @@ impl Failure {
         }
     }
 
+    /// A file of settings cannot be used.
+    pub(crate) fn settings(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            exit_code: 64,
+        }
+    }
+
     /// Prints the line and answers with the code.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("tripline: {}", self.message);
@@ -49,7 +57,11 @@ impl From<Status> for Failure {
         let fault = Fault::from_status(&status);
         let exit_code = match fault.kind {
             FaultKind::Invalid | FaultKind::TooLarge => 3,
-            FaultKind::Unauthenticated | FaultKind::Forbidden => 4,
+            FaultKind::Unauthenticated
+            | FaultKind::SessionExpired
+            | FaultKind::SessionRevoked
+            | FaultKind::Forbidden
+            | FaultKind::SessionScope => 4,
             FaultKind::NotFound => 5,
             FaultKind::AlreadyExists => 6,
             FaultKind::Unavailable | FaultKind::Exhausted => 7,

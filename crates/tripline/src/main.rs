@@ -13,6 +13,7 @@ mod command_line;
 mod commands;
 mod failure;
 mod output;
+mod profile;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
         Command::Up(options) => commands::up::run(&options),
         Command::Serve(options) => commands::serve::run(&options),
         Command::Migrate(options) => commands::migrate::run(&options),
-        Command::Client(command) => commands::run_client(command, command_line.connection),
+        Command::Client(command) => match command_line.connection.with_profile() {
+            Ok(connection) => commands::run_client(command, connection),
+            Err(failure) => failure.report(),
+        },
     }
 }

@@ -16,12 +16,14 @@ const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-sc-token");
 
 type Headers = Vec<(HeaderName, HeaderValue)>;
 
-/// Adds the headers that the function asks for, and says what else is special about it.
+/// Adds the headers that the function asks for, and says what else is special about it. `id` is
+/// the request's own.
 ///
 /// # Errors
 /// The outcome of the attempt, when the request cannot be made.
 pub(super) fn add(
     call: &Call<'_>,
+    id: &str,
     body: &[u8],
     headers: &mut Headers,
 ) -> Result<Option<Box<Special>>, Outcome> {
@@ -33,7 +35,7 @@ pub(super) fn add(
         headers.push(own_header(name, value)?);
     }
     if let Some(algorithm) = function.settings.token {
-        headers.push((TOKEN_HEADER, service_token(call, algorithm, body)?));
+        headers.push((TOKEN_HEADER, service_token(call, id, algorithm, body)?));
     }
     let credentials = &function.credentials;
     let mut grant = None;
@@ -99,6 +101,7 @@ fn own_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Outc
 
 fn service_token(
     call: &Call<'_>,
+    id: &str,
     algorithm: TokenAlgorithm,
     body: &[u8],
 ) -> Result<HeaderValue, Outcome> {
@@ -112,7 +115,7 @@ fn service_token(
         node: call.worker,
         audience: &origin(&call.function.url),
         project: &call.function.project,
-        delivery: &call.target.delivery.to_string(),
+        delivery: id,
         body,
         id: &Uuid::new_v4().to_string(),
         now: call.now,
@@ -135,7 +138,7 @@ fn proxy(function: &Function) -> Result<Option<Uri>, Outcome> {
 }
 
 /// A value that is shown and logged nowhere.
-fn secret(value: &str) -> Result<HeaderValue, Outcome> {
+pub(super) fn secret(value: &str) -> Result<HeaderValue, Outcome> {
     let mut value = HeaderValue::try_from(value).map_err(|_it_would_show_it| {
         impossible(
             ErrorClass::Render,

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
 use tracing::error;
 
+use super::note::NOTE_INTERVAL;
 use super::{Chore, Engine, Job};
 use crate::lanes::Started;
 
@@ -42,6 +43,7 @@ impl Engine {
         let mut work = JoinSet::new();
         let mut ticked_at = Instant::now();
         let mut kept_at = Instant::now();
+        let mut noted_at = Instant::now();
         loop {
             let now = Instant::now();
             let is_tick = now.saturating_duration_since(ticked_at) >= TICK;
@@ -58,6 +60,11 @@ impl Engine {
             if due.unrecalled {
                 work.spawn(Arc::clone(&self).recall());
             }
+            let has_unnoted = self.has_unnoted();
+            if has_unnoted && now.saturating_duration_since(noted_at) >= NOTE_INTERVAL {
+                noted_at = now;
+                work.spawn(Arc::clone(&self).note());
+            }
             if now.saturating_duration_since(kept_at) >= KEEP_INTERVAL {
                 kept_at = now;
                 work.spawn(Arc::clone(&self).keep());
@@ -70,7 +77,10 @@ impl Engine {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let wakes_at = due.wakes_at.unwrap_or(now + KEEP_INTERVAL);
+            let mut wakes_at = due.wakes_at.unwrap_or(now + KEEP_INTERVAL);
+            if has_unnoted {
+                wakes_at = wakes_at.min(noted_at + NOTE_INTERVAL);
+            }
             tokio::select! {
                 () = self.wake.notified() => {}
                 Some(ended) = work.join_next(), if !work.is_empty() => {
@@ -80,7 +90,11 @@ impl Engine {
                     }
                 }
                 () = sleep_until(wakes_at.into()) => {}
-                () = &mut stopping, if !is_stopping => is_stopping = true,
+                () = &mut stopping, if !is_stopping => {
+                    is_stopping = true;
+                    // What waits for others goes as it is.
+                    self.desk().lanes.flush();
+                }
             }
         }
     }
@@ -96,9 +110,14 @@ impl Engine {
             let allowances = desk.lanes.allowances(now, Timestamp::now());
             notices.extend(allowances.into_iter().map(Notice::Allow));
         }
-        let started = desk.lanes.start(STARTED_AT_ONCE, now);
+        let started_max = STARTED_AT_ONCE.min(self.room());
+        let started = desk.lanes.start(started_max, now);
         let handed_back = desk.lanes.take_handed_back();
+        let leaving = desk.lanes.take_leaving();
         let mut chores = std::mem::take(&mut desk.chores);
+        if !leaving.is_empty() {
+            chores.push(Chore::Leave(leaving));
+        }
         if !handed_back.is_empty() {
             chores.push(Chore::HandBack(handed_back));
         }
@@ -124,7 +143,11 @@ impl Engine {
         work: &mut JoinSet<()>,
     ) {
         for started in started {
-            work.spawn(Arc::clone(self).request(started));
+            if started.others.is_empty() {
+                work.spawn(Arc::clone(self).request(started));
+            } else {
+                work.spawn(Arc::clone(self).request_batch(started));
+            }
         }
         for chore in chores {
             match chore {
@@ -132,6 +155,7 @@ impl Engine {
                 Chore::Settle(job) => work.spawn(Arc::clone(self).settle_unsent(job)),
                 Chore::Spare(job) => work.spawn(Arc::clone(self).spare(job)),
                 Chore::HandBack(jobs) => work.spawn(Arc::clone(self).hand_back(jobs)),
+                Chore::Leave(jobs) => work.spawn(Arc::clone(self).leave_gathering(jobs)),
             };
         }
         if !notices.is_empty() {

@@ -16,13 +16,14 @@ use super::{Engine, Job, REVISION_WAIT_MAX};
 use crate::deliver::{Settlement, cancelled};
 use crate::lanes::{LEAVES_AFTER, LineId, Started, Turn};
 use crate::metrics;
+use crate::progress::{Mark, Repeatable};
 
 /// A delivery that has left its message is due again this long after its request must have ended:
 /// long enough to record what came of it.
-const LEASE_MARGIN: Duration = Duration::from_secs(10);
+pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
 /// The right to have one request under way; given back when dropped.
-struct Ticket<'a> {
+pub(super) struct Ticket<'a> {
     engine: &'a Engine,
     line: LineId,
     is_probe: bool,
@@ -34,18 +35,20 @@ impl Engine {
     pub(super) async fn request(self: Arc<Self>, started: Started<Job>) {
         let Started {
             mut job,
+            others: _,
             line,
             is_probe,
         } = started;
         drop(job.queued.take());
-        let mut ticket = Ticket {
-            engine: &self,
-            line,
-            is_probe,
-            is_overdue: false,
-            is_given_back: false,
+        // Until it is settled and others know, or it has left its message.
+        let mut repeatable = Some(Repeatable::count_in(&self.repeatable));
+        let mut ticket = Ticket::new(&self, line, is_probe);
+        let has_gathered = job.batch.is_some();
+        let is_off = match has_gathered {
+            true => self.is_off_or_paused(std::slice::from_ref(&job)),
+            false => self.is_off(&job),
         };
-        if self.is_off(&job) {
+        if is_off {
             ticket.give_back(None);
             let paused = vec![(job, WaitReason::Paused)];
             return Arc::clone(&self).hand_back(paused).await;
@@ -56,31 +59,32 @@ impl Engine {
         let in_time = tokio::select! {
             biased;
             settlement = &mut delivering => Some(settlement),
-            () = sleep_until(leaves_at.into()) => None,
+            () = sleep_until(leaves_at.into()), if !job.has_left => None,
         };
         let (settlement, has_left) = match in_time {
             Some(settlement) => {
                 ticket.give_back(settlement.exchange.as_ref());
-                (settlement, false)
+                (settlement, job.has_left)
             }
             None => {
                 let left = self.time_left(&job, begun_at);
                 ticket.is_overdue(Instant::now() + left);
                 let open = job.open.take();
+                let repeatable = repeatable.take();
                 let ending = async {
                     let settlement = delivering.await;
                     ticket.give_back(settlement.exchange.as_ref());
                     settlement
                 };
                 // The row is durable before anything that replaces or ends it is sent.
-                tokio::join!(ending, self.leave(&job, open, left))
+                tokio::join!(ending, self.leave(&job, (open, repeatable), left))
             }
         };
-        self.settle(&job, settlement, has_left).await;
+        self.settle(&job, settlement, has_left, repeatable).await;
     }
 
     /// Whether the function's end was ordered here, and it is only not known everywhere yet.
-    fn is_off(&self, job: &Job) -> bool {
+    pub(super) fn is_off(&self, job: &Job) -> bool {
         if self.watch.holds_nothing() {
             return false;
         }
@@ -91,7 +95,7 @@ impl Engine {
     }
 
     /// How long a request may still take.
-    fn time_left(&self, job: &Job, begun_at: Instant) -> Duration {
+    pub(super) fn time_left(&self, job: &Job, begun_at: Instant) -> Duration {
         let registry = self.deliverer.registry.read();
         let trigger = registry.rule_of(&job.event.project, &job.target);
         let allowed = trigger.map_or(Duration::ZERO, |trigger| trigger.retry.timeout);
@@ -99,7 +103,12 @@ impl Engine {
     }
 
     /// Lets a delivery whose request is under way leave its message; `false` if it cannot.
-    async fn leave(&self, job: &Job, open: Option<Open>, left: Duration) -> bool {
+    async fn leave(
+        &self,
+        job: &Job,
+        open: (Option<Open>, Option<Repeatable>),
+        left: Duration,
+    ) -> bool {
         let due_in = left + LEASE_MARGIN;
         let row = wait(job, WaitReason::InFlight, Timestamp::now(), due_in);
         let row = self.settler.notices.push_until_durable(vec![row]);
@@ -114,7 +123,13 @@ impl Engine {
 
     /// Makes what came of a delivery durable, and answers for it. Without that its message stays
     /// unacknowledged and is given again.
-    async fn settle(&self, job: &Job, mut settlement: Settlement, has_left: bool) {
+    pub(super) async fn settle(
+        &self,
+        job: &Job,
+        mut settlement: Settlement,
+        has_left: bool,
+        repeatable: Option<Repeatable>,
+    ) {
         if let Some(called) = settlement.called.take()
             && let Some(disable) = self.watch.observe(&called).await
         {
@@ -134,7 +149,8 @@ impl Engine {
             Ok(()) => {
                 self.recent.finished(&job.target, is_final);
                 if !has_left {
-                    job.in_hand.settled();
+                    let mark = if is_final { Mark::Ended } else { Mark::Waits };
+                    self.settled(job, mark, repeatable);
                 }
             }
             Err(reason) => {
@@ -156,14 +172,17 @@ impl Engine {
     /// Ends a delivery whose function is gone.
     pub(super) async fn settle_unsent(self: Arc<Self>, job: Job) {
         let settlement = cancelled(&job.event, &job.target, "function_deleted");
-        self.settle(&job, settlement, false).await;
+        self.settle(&job, settlement, job.has_left, None).await;
     }
 
     /// Answers for a delivery that was finished a short while ago; a row that is held for it may
     /// not have heard of it.
     pub(super) async fn spare(self: Arc<Self>, job: Job) {
         metrics::repeat_spared();
-        let is_final = self.recent.has_finished(&job.target) == Some(true);
+        let is_final = match job.known {
+            Some(mark) => mark == Mark::Ended,
+            None => self.recent.has_finished(&job.target) == Some(true),
+        };
         if is_final && job.target.is_held {
             let project = job.event.project.clone();
             if let Err(reason) = self.settler.end(project, &job.target).await {
@@ -171,18 +190,30 @@ impl Engine {
                 return;
             }
         }
-        job.in_hand.settled();
+        if !job.has_left {
+            self.settled(&job, if is_final { Mark::Ended } else { Mark::Waits }, None);
+        }
     }
 }
 
-impl Ticket<'_> {
+impl<'a> Ticket<'a> {
+    pub(super) const fn new(engine: &'a Engine, line: LineId, is_probe: bool) -> Self {
+        Self {
+            engine,
+            line,
+            is_probe,
+            is_overdue: false,
+            is_given_back: false,
+        }
+    }
+
     /// The request has left its message.
-    fn is_overdue(&mut self, until: Instant) {
+    pub(super) fn is_overdue(&mut self, until: Instant) {
         self.is_overdue = true;
         self.engine.desk().lanes.is_overdue(self.line, until);
     }
 
-    fn give_back(&mut self, exchange: Option<&Exchange>) {
+    pub(super) fn give_back(&mut self, exchange: Option<&Exchange>) {
         self.is_given_back = true;
         let unsent = Exchange {
             reaction: Reaction::Unsent,

@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use crate::engine::{Engine, ShardWork};
 use crate::metrics;
+use crate::progress::Progress;
 use crate::settle::InHand;
 
 /// The group in which workers know each other.
@@ -122,7 +123,7 @@ impl Shards {
                 received = consumer.next(), if has_room => {
                     let Some(received) = received else { break Left::Stopping };
                     active_since.get_or_insert_with(Instant::now);
-                    self.begin(received, &work);
+                    self.begin(received, &work).await;
                 }
                 () = work.room(), if !has_room => {}
                 () = share.changed() => {
@@ -142,7 +143,7 @@ impl Shards {
         left
     }
 
-    fn begin(&self, received: Received, work: &ShardWork) {
+    async fn begin(&self, received: Received, work: &ShardWork) {
         let consignments = match Consignment::read(received.body) {
             Ok(consignments) => consignments,
             Err(unreadable) => {
@@ -161,8 +162,19 @@ impl Shards {
             received.acknowledgement.ack();
             return;
         }
-        let in_hand = Arc::new(InHand::new(deliveries, received.acknowledgement));
-        self.engine.take(consignments, &in_hand, work);
+        let progress = match self.engine.is_noting() {
+            true => Progress::of(work.shard(), &consignments),
+            false => None,
+        };
+        let note = match &progress {
+            // Its worker may have died; what it had settled is not repeated.
+            Some(progress) if received.is_redelivered => self.engine.noted(progress).await,
+            _ => None,
+        };
+        let in_hand = InHand::new(deliveries, progress, received.acknowledgement);
+        let in_hand = Arc::new(in_hand);
+        self.engine
+            .take(consignments, note.as_deref(), &in_hand, work);
     }
 }
 

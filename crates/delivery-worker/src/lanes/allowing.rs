@@ -92,6 +92,10 @@ impl<J: Load> Lanes<J> {
         let borne = endpoint
             .per_second(limit_max, now)
             .unwrap_or_else(|| f64::from(limit) / LATENCY_GUESS_S);
+        // Each request carries several.
+        let size_max = line.batching.map_or(1, |batching| batching.size_max);
+        let borne = borne * f64::from(size_max);
+        let limit = limit.saturating_mul(size_max);
         let per_second = line.rate.map_or(borne, |rate| rate.per_second.min(borne));
         let is_probed = !endpoint.pace.breaker.is_closed() && endpoint.in_flight > 0;
         let is_open = !endpoint.pace.breaker.is_closed();

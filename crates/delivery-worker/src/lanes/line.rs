@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use domain::delivery::WaitReason;
-use domain::function::{Function, RateLimit};
+use domain::function::{Batching, Function, RateLimit};
 use domain::name::{FunctionName, ProjectName};
 use domain::pace::Bucket;
 
@@ -22,6 +22,7 @@ pub(super) struct Line<J> {
     pub(super) bytes: usize,
     pub(super) in_flight: u32,
     pub(super) concurrency_max: u32,
+    pub(super) batching: Option<Batching>,
     pub(super) rate: Option<RateLimit>,
     pub(super) bucket: Bucket,
     pub(super) is_ringed: bool,
@@ -41,6 +42,7 @@ impl<J: Load> Line<J> {
             bytes: 0,
             in_flight: 0,
             concurrency_max: u32::MAX,
+            batching: None,
             rate: None,
             bucket: Bucket::new(0.0, now),
             is_ringed: false,
@@ -56,6 +58,7 @@ impl<J: Load> Line<J> {
         let settings = &function.settings;
         self.revision = function.revision;
         self.concurrency_max = settings.concurrency_max.map_or(u32::MAX, u32::from);
+        self.batching = settings.batching;
         if self.rate != settings.rate {
             self.rate = settings.rate;
             if let Some(rate) = settings.rate {
@@ -110,7 +113,9 @@ impl<J: Load> Line<J> {
         if endpoint.pace.closed_until(now).is_some() {
             return Some(WaitReason::Rate);
         }
-        if endpoint.queued < self.free(endpoint, slots, slow_in_flight, now) {
+        // Several may go in one request.
+        let requests = endpoint.queued / self.size_max();
+        if requests < self.free(endpoint, slots, slow_in_flight, now) {
             return None;
         }
         let is_slow = endpoint.is_proven && endpoint.is_slow();
@@ -119,8 +124,8 @@ impl<J: Load> Line<J> {
         } else {
             let limit_max = slots.of_endpoint.min(self.concurrency_max).max(1);
             match endpoint.per_second(limit_max, now) {
-                Some(per_second) => !waits_too_long(endpoint.queued, per_second),
-                None => endpoint.queued < QUEUED_UNKNOWN_MAX,
+                Some(per_second) => !waits_too_long(requests, per_second),
+                None => requests < QUEUED_UNKNOWN_MAX,
             }
         };
         (!has_room).then(|| {

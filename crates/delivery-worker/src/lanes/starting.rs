@@ -24,6 +24,13 @@ enum Held {
     Everybody,
 }
 
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 impl<J: Load> Lanes<J> {
     /// Starts what may start, at most so many, the lines in turn.
     pub fn start(&mut self, most: usize, now: Instant) -> Vec<Started<J>> {
@@ -71,6 +78,10 @@ impl<J: Load> Lanes<J> {
             let Some(line) = self.lines.get_mut(id).filter(|line| !line.is_ringed) else {
                 continue;
             };
+            if !self.is_flushing && line.is_gathering(now) {
+                earliest = sooner(earliest, line.gathers_until());
+                continue;
+            }
             let Some(endpoint) = self.endpoints.get_mut(&line.endpoint) else {
                 continue;
             };
@@ -91,10 +102,7 @@ impl<J: Load> Lanes<J> {
                 .map_or(Some(now), |rate| Some(line.bucket.next_at(rate, now)));
             let both = by_endpoint.zip(by_function);
             let at = both.map(|(one, other)| one.max(other));
-            earliest = match (earliest, at) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            };
+            earliest = sooner(earliest, at);
         }
         earliest.map(|at| at.max(now + SOON))
     }
@@ -169,7 +177,8 @@ impl<J: Load> Lanes<J> {
         let Some(line) = self.lines.get_mut(&id) else {
             return Err(Held::Itself);
         };
-        if line.queue.is_empty() {
+        let is_gathering = !self.is_flushing && line.is_gathering(now);
+        if line.queue.is_empty() || is_gathering {
             return Err(Held::Itself);
         }
         if self.in_flight >= self.slots.all {
@@ -202,6 +211,7 @@ impl<J: Load> Lanes<J> {
         self.slow_in_flight += u32::from(endpoint.is_counted_slow);
         match self.dequeue(id) {
             Some(job) => Ok(Started {
+                others: self.dequeue_others(id, &job, now),
                 job,
                 line: id,
                 is_probe,

@@ -1,5 +1,7 @@
 //! Lines, slots and what is handed back, with time in our hands.
 
+mod gathering;
+
 use std::collections::BTreeMap;
 
 use domain::Timestamp;

@@ -71,6 +71,7 @@ impl World {
             registry: registry.clone(),
             health,
             keys_required: false,
+            internal_token: None,
             allow_loopback: true,
             worker: "worker-1".to_owned(),
         };

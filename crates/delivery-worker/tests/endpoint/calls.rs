@@ -288,7 +288,7 @@ async fn a_body_that_breaks_off_is_a_failure() {
 }
 
 #[tokio::test]
-async fn r14_only_the_beginning_of_a_long_body_is_kept() {
+async fn x_11_r14_only_the_beginning_of_a_long_body_is_kept() {
     let long = "x".repeat(1_000_000);
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{long}",

@@ -28,6 +28,8 @@ use testkit::{Receiver, TestVhost};
 
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
+pub(crate) const SIGNING_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
+
 /// How many deliveries go into one message.
 const MESSAGE_MAX: usize = 50;
 
@@ -88,14 +90,26 @@ impl World {
         settings: FunctionSettings,
         retry: RetryPolicy,
     ) {
+        self.function_in(Format::default(), name, receiver, settings, retry);
+    }
+
+    /// The same in another format.
+    pub(crate) fn function_in(
+        &self,
+        format: Format,
+        name: &str,
+        receiver: &Receiver,
+        settings: FunctionSettings,
+        retry: RetryPolicy,
+    ) {
         let now = Timestamp::now();
         let function = Function {
             project: project(),
             name: name.parse().unwrap(),
             url: parse_url(&receiver.url("/")).unwrap(),
-            format: Format::default(),
+            format,
             secret: "s3cret".to_owned(),
-            signing_secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=".to_owned(),
+            signing_secret: SIGNING_SECRET.to_owned(),
             settings,
             credentials: Credentials::default(),
             created_at: now,
@@ -119,6 +133,7 @@ impl World {
             ordering: Ordering::default(),
             backlog: Backlog::default(),
             depth_max: DEPTH_MAX,
+            script: None,
             created_at: now,
             updated_at: now,
             revision: 1,
@@ -279,6 +294,7 @@ fn start_worker(
         registry: registry.clone(),
         health,
         keys_required: false,
+        internal_token: None,
         allow_loopback: true,
         worker: name.to_owned(),
     };

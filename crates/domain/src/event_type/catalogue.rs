@@ -20,6 +20,33 @@ impl BuiltIn {
             .chain(self.schmuckli_name)
             .chain(self.aliases.iter().copied())
     }
+
+    /// What Space Cloud calls it.
+    pub fn space_cloud_name(&self) -> Option<&'static str> {
+        self.aliases
+            .iter()
+            .copied()
+            .find(|name| is_space_clouds(name))
+    }
+
+    /// The `event_type` that Yandex Cloud has for it.
+    pub fn yandex_name(&self) -> Option<&'static str> {
+        self.aliases.iter().copied().find(|name| is_yandexs(name))
+    }
+
+    /// The trigger (`when`) that Kii has for it.
+    pub fn kii_name(&self) -> Option<&'static str> {
+        let mut aliases = self.aliases.iter().copied();
+        aliases.find(|name| !is_space_clouds(name) && !is_yandexs(name))
+    }
+}
+
+fn is_space_clouds(name: &str) -> bool {
+    name.starts_with("DB_") || name.starts_with("FILE_")
+}
+
+fn is_yandexs(name: &str) -> bool {
+    name.starts_with("yandex.cloud.events.")
 }
 
 const fn seed(
@@ -83,7 +110,7 @@ pub static CATALOGUE: [BuiltIn; 41] = [
     seed(2001, "auth.user.register", "AUTH_REGISTER", &[]),
     row(2100, "user.account.create", &["USER_CREATED"]),
     row(2101, "user.account.update", &["USER_UPDATED"]),
-    row(2102, "user.account.delete", &["USER_DELETED"]),
+    USER_DELETED,
     row(2103, "user.email.verify", &["USER_EMAIL_VERIFIED"]),
     row(2104, "user.phone.verify", &["USER_PHONE_VERIFIED"]),
     row(2105, "user.password.change", &["USER_PASSWORD_CHANGED"]),
@@ -127,11 +154,7 @@ pub static CATALOGUE: [BuiltIn; 41] = [
         "iot.message.receive",
         &["yandex.cloud.events.iot.IoTMessage"],
     ),
-    row(
-        5000,
-        "timer.schedule.fire",
-        &["yandex.cloud.events.serverless.triggers.TimerMessage"],
-    ),
+    SCHEDULE_FIRED,
     row(6000, "api.call.pre", &[]),
     row(6001, "api.call.post", &[]),
     row(6002, "api.call.done", &[]),
@@ -142,6 +165,16 @@ pub static CATALOGUE: [BuiltIn; 41] = [
 
 /// Somebody called a function and waited for its answer.
 pub(super) const DIRECT_CALL: BuiltIn = row(6003, "api.call.direct", &[]);
+
+/// A user's account was deleted.
+pub(super) const USER_DELETED: BuiltIn = row(2102, "user.account.delete", &["USER_DELETED"]);
+
+/// A schedule has struck.
+pub(super) const SCHEDULE_FIRED: BuiltIn = row(
+    5000,
+    "timer.schedule.fire",
+    &["yandex.cloud.events.serverless.triggers.TimerMessage"],
+);
 
 /// A delivery has failed for good.
 pub(super) const DELIVERY_DEAD: BuiltIn = row(9000, "system.delivery.dead", &[]);

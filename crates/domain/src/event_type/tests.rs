@@ -16,7 +16,7 @@ fn selects(selector: &str, event_type: &str) -> bool {
 }
 
 #[test]
-fn fixed_numbers_and_schmuckli_names_map_both_ways() {
+fn s1_02_fixed_numbers_and_schmuckli_names_map_both_ways() {
     for (number, name) in [
         (1000, "STORAGE_INSERT"),
         (1001, "STORAGE_UPDATE"),
@@ -243,5 +243,57 @@ fn only_a_selector_that_names_it_selects_what_the_system_emits() {
             "{selector}"
         );
         assert_eq!(selects(selector, "dlq_welcome"), of_trigger, "{selector}");
+    }
+}
+
+#[test]
+fn s2_02_space_clouds_built_in_types_are_exactly_five() {
+    let names: Vec<_> = CATALOGUE
+        .iter()
+        .filter_map(BuiltIn::space_cloud_name)
+        .collect();
+    let five = [
+        "DB_INSERT",
+        "DB_UPDATE",
+        "DB_DELETE",
+        "FILE_CREATE",
+        "FILE_DELETE",
+    ];
+    assert_eq!(names, five);
+}
+
+#[test]
+fn s3_04_kiis_triggers_are_27_and_each_has_a_type() {
+    let mut names: Vec<_> = CATALOGUE.iter().filter_map(BuiltIn::kii_name).collect();
+    assert_eq!(names.len(), 27);
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 27);
+    for (name, number) in [
+        ("DATA_OBJECT_CREATED", 1000),
+        ("USER_PASSWORD_RESET_COMPLETED", 2106),
+        ("GROUP_MEMBERS_REMOVED", 2204),
+        ("THING_FIELDS_UPDATED", 3001),
+        ("THING_GROUP_OWNER_REMOVED", 3008),
+        ("INSTALLATION_DELETED", 3102),
+    ] {
+        assert_eq!(EventType::parse(name).unwrap().number(), Some(number));
+    }
+}
+
+#[test]
+fn s4_20_yandex_clouds_event_types_are_known() {
+    for (name, number) in [
+        ("storage.ObjectCreate", 1100),
+        ("storage.ObjectUpdate", 1101),
+        ("storage.ObjectDelete", 1102),
+        ("messagequeue.QueueMessage", 4000),
+        ("iot.IoTMessage", 4001),
+        ("serverless.triggers.TimerMessage", 5000),
+    ] {
+        let name = format!("yandex.cloud.events.{name}");
+        let parsed = EventType::parse(&name).unwrap();
+        assert_eq!(parsed.number(), Some(number));
+        assert_eq!(parsed.yandex_name(), Some(name.as_str()));
     }
 }

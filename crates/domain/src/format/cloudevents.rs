@@ -40,6 +40,15 @@ enum Value<'a> {
 }
 
 pub(super) fn render_structured(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
+    Ok(Rendered {
+        content_type: Some(STRUCTURED_CONTENT_TYPE.to_owned()),
+        headers: Vec::new(),
+        body: Bytes::from(structured(input)?),
+    })
+}
+
+/// The document; several of them make a batch.
+pub(super) fn structured(input: &RenderInput<'_>) -> Result<Vec<u8>, RenderError> {
     let event = input.event;
     let mut body = ObjectWriter::with_capacity(event.data.len() + 1024);
     for (name, value) in attributes(input)? {
@@ -57,11 +66,7 @@ pub(super) fn render_structured(input: &RenderInput<'_>) -> Result<Rendered, Ren
         Data::Text(text) => body.text("data", text)?,
         Data::Binary(bytes) => body.base64("data_base64", bytes)?,
     }
-    Ok(Rendered {
-        content_type: Some(STRUCTURED_CONTENT_TYPE.to_owned()),
-        headers: Vec::new(),
-        body: Bytes::from(body.finish()),
-    })
+    Ok(body.finish())
 }
 
 pub(super) fn render_binary(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {

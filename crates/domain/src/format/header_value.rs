@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encodes_the_example_of_the_binding() {
+    fn x_03_encodes_the_example_of_the_binding() {
         assert_eq!(
             encode_header_value("Euro € 😀"),
             "Euro%20%E2%82%AC%20%F0%9F%98%80"
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_is_refused() {
+    fn x_05_what_is_not_utf_8_is_refused() {
         for value in ["%C0%A0", "%ED%A0%80", "%FF", "abc%E2%82"] {
             assert_eq!(decode_header_value(value), Err(DecodeError), "{value}");
         }

@@ -42,6 +42,35 @@ impl ObjectWriter {
         self.raw(name, &value.to_string())
     }
 
+    /// A member that is an object itself.
+    pub(super) fn object(&mut self, name: &str, value: Self) -> Result<(), RenderError> {
+        self.raw(name, "")?;
+        self.buffer.extend_from_slice(&value.finish());
+        Ok(())
+    }
+
+    /// A member that is null where there is no text.
+    pub(super) fn text_or_null(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<(), RenderError> {
+        match value {
+            Some(text) => self.text(name, text),
+            None => self.raw(name, "null"),
+        }
+    }
+
+    /// An event's data as one member: JSON untouched, text as a string, bytes in base 64.
+    pub(super) fn data(&mut self, name: &str, data: &Data<'_>) -> Result<(), RenderError> {
+        match data {
+            Data::Absent => self.raw(name, "null"),
+            Data::Json(json) => self.raw(name, json.get()),
+            Data::Text(text) => self.text(name, text),
+            Data::Binary(bytes) => self.base64(name, bytes),
+        }
+    }
+
     pub(super) fn base64(&mut self, name: &str, bytes: &[u8]) -> Result<(), RenderError> {
         // The alphabet holds nothing that JSON would escape.
         self.raw(name, &format!("\"{}\"", STANDARD.encode(bytes)))
@@ -51,6 +80,23 @@ impl ObjectWriter {
         self.buffer.push(b'}');
         self.buffer
     }
+}
+
+/// `"42"` becomes `42`; what a 64-bit number cannot hold, or writes otherwise, stays a string.
+pub(super) fn unquote_number(json: &str) -> &str {
+    let Some(text) = json
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    else {
+        return json;
+    };
+    let is_number = text
+        .parse::<i64>()
+        .is_ok_and(|number| number.to_string() == text)
+        || text
+            .parse::<u64>()
+            .is_ok_and(|number| number.to_string() == text);
+    if is_number { text } else { json }
 }
 
 /// An event's data by what a JSON document can do with it.

@@ -1,8 +1,11 @@
 //! schmuckliCloud's body: a flat object of event number, fields, secret and session.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
-use super::json::{Data, Members, ObjectWriter};
+use super::about::About;
+use super::json::{Data, Members, ObjectWriter, unquote_number};
 use super::{RenderError, RenderInput, Rendered};
 use crate::event_type::EventType;
 
@@ -16,7 +19,7 @@ pub(super) fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
         event,
         secret,
         function_session,
-        captures: _,
+        ..
     } = *input;
     let mut body = ObjectWriter::with_capacity(event.data.len() + 256);
     match event.event_type.number() {
@@ -25,7 +28,10 @@ pub(super) fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
     }
     body.text(EVENT_NAME, event_name(&event.event_type))?;
     match fields(event.event_type.number()) {
-        Some(fields) => write_fields(&mut body, fields, &Data::of(event))?,
+        Some(fields) => {
+            let about = About::of(event, &Data::of(event));
+            write_fields(&mut body, fields, &about)?;
+        }
         None => write_data(&mut body, &Data::of(event))?,
     }
     body.text(SECRET, secret)?;
@@ -57,43 +63,37 @@ const fn fields(number: Option<u32>) -> Option<&'static [&'static str]> {
     }
 }
 
-/// A field that the data lacks is sent as null, so that receivers find every key.
+/// A field that neither data nor subject has is sent as null, so that receivers find every key.
 fn write_fields(
     body: &mut ObjectWriter,
     fields: &[&str],
-    data: &Data<'_>,
+    about: &About<'_>,
 ) -> Result<(), RenderError> {
-    let members = match data {
-        Data::Json(json) => Members::of(json),
-        Data::Absent | Data::Text(_) | Data::Binary(_) => None,
-    };
     for field in fields {
-        let value = members.as_ref().and_then(|members| members.get(field));
-        let value = value.map_or("null", |value| value.get());
+        let by_subject = || about.id_in(collection_of(field)).map(serde_json::to_string);
+        let value = match about.member(field) {
+            Some(value) => Cow::Borrowed(value.get()),
+            None => by_subject().transpose()?.map_or("null".into(), Cow::Owned),
+        };
         let value = match *field {
-            "row_id" | "bucket" => unquote_number(value),
-            _ => value,
+            "row_id" | "bucket" => unquote_number(&value),
+            _ => &value,
         };
         body.raw(field, value)?;
     }
     Ok(())
 }
 
-/// `"42"` becomes `42`; what a 64-bit number cannot hold, or writes otherwise, stays a string.
-fn unquote_number(json: &str) -> &str {
-    let Some(text) = json
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-    else {
-        return json;
-    };
-    let is_number = text
-        .parse::<i64>()
-        .is_ok_and(|number| number.to_string() == text)
-        || text
-            .parse::<u64>()
-            .is_ok_and(|number| number.to_string() == text);
-    if is_number { text } else { json }
+/// Where the subject says it.
+const fn collection_of(field: &str) -> &'static str {
+    match field.as_bytes() {
+        b"row_id" => "rows",
+        b"container" => "containers",
+        b"bucket" => "buckets",
+        b"dataset" => "datasets",
+        b"user_id" => "users",
+        _ => "",
+    }
 }
 
 /// Other types carry their data as it is: an object's members beside ours, else under `data`.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Authorization, Batching, Credentials, FunctionSettings, RateLimit};
+use crate::format::Format;
 
 /// A function may have so many headers of its own: more than any receiver asks for.
 pub const HEADERS_MAX: usize = 32;
@@ -107,7 +108,9 @@ impl FunctionSettings {
         self.rate.as_ref().map_or(Ok(()), check_rate)?;
         self.check_direct()?;
         check_headers(&self.headers)?;
-        self.batching.as_ref().map_or(Ok(()), check_batching)?;
+        self.batching
+            .as_ref()
+            .map_or(Ok(()), check_size_and_cutoff)?;
         let days = Duration::from_mins(1)..=Duration::from_hours(30 * 24);
         if let Some(after) = self.disable_after
             && !days.contains(&after)
@@ -206,6 +209,22 @@ fn is_loopback(url: &url::Url) -> bool {
     }
 }
 
+/// Checks that the function's format can carry several deliveries, where it asks for that.
+///
+/// # Errors
+/// Names the formats that can.
+pub fn check_batching(settings: &FunctionSettings, format: Format) -> Result<(), SettingsError> {
+    if settings.batching.is_none() || format.batch().is_some() {
+        return Ok(());
+    }
+    Err(fault(
+        "settings.batching",
+        format.as_str(),
+        "needs a format whose requests carry several deliveries",
+        "the formats cloudevents-batch and yandex, or no batching",
+    ))
+}
+
 fn check_rate(rate: &RateLimit) -> Result<(), SettingsError> {
     if !(0.001..=100_000.0).contains(&rate.per_second) {
         return Err(fault(
@@ -227,7 +246,7 @@ fn check_rate(rate: &RateLimit) -> Result<(), SettingsError> {
     Ok(())
 }
 
-fn check_batching(batching: &Batching) -> Result<(), SettingsError> {
+fn check_size_and_cutoff(batching: &Batching) -> Result<(), SettingsError> {
     if !(2..=1000).contains(&batching.size_max) {
         return Err(fault(
             "settings.batching.size_max",

@@ -25,7 +25,7 @@ fn fault(pattern: &str) -> (usize, PatternFault) {
 }
 
 #[test]
-fn paths_match_and_are_captured() {
+fn x_01_paths_match_and_are_captured() {
     for (pattern, text, captures) in [
         ("users/{userId}", "users/alice", "userId=alice"),
         (
@@ -70,7 +70,7 @@ fn paths_match_and_are_captured() {
 }
 
 #[test]
-fn paths_that_differ_do_not_match() {
+fn x_01_paths_that_differ_do_not_match() {
     for (pattern, text) in [
         ("users/{userId}", "users/alice/addresses/home"),
         ("users/*/buckets/score", "groups/g1/buckets/score"),
@@ -92,7 +92,7 @@ fn paths_that_differ_do_not_match() {
 }
 
 #[test]
-fn type_names_match_with_a_dot_as_separator() {
+fn x_01_type_names_match_with_a_dot_as_separator() {
     let row = "db._table.{table_name}.{id}.get";
     assert_eq!(
         dotted(row, "db._table.contact.42.get").unwrap(),
@@ -119,7 +119,7 @@ fn type_names_match_with_a_dot_as_separator() {
 }
 
 #[test]
-fn faults_of_a_pattern_are_named_with_their_place() {
+fn x_01_faults_of_a_pattern_are_named_with_their_place() {
     let name = |name: &str| name.to_owned();
     for (pattern, position, expected) in [
         ("a/**/b/**", 7, PatternFault::SecondMany),

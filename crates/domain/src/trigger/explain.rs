@@ -1,6 +1,7 @@
 //! Why an event does or does not call a trigger's function, condition by condition.
 
 use super::Trigger;
+use crate::api_event::script::call_of;
 use crate::event::Event;
 use crate::filter::Facts;
 
@@ -36,6 +37,18 @@ impl Trigger {
                 },
                 found: event.event_type.to_string(),
                 holds: self.of_type(event).is_some(),
+            });
+        }
+        if let Some(script) = &self.script {
+            let call = call_of(event);
+            conditions.push(Condition {
+                what: "api_event",
+                wanted: script.event.to_string(),
+                found: call.map_or_else(
+                    || "no call of the API that was answered".to_owned(),
+                    |call| format!("{} {}/{}", call.verb.as_str(), call.service, call.path),
+                ),
+                holds: script.is_queued_for(event).is_some(),
             });
         }
         if let Some(pattern) = &self.subject {

@@ -8,6 +8,7 @@ use broker::{Acknowledgement, Broker, Consumer, PublishError, Queue, Received, R
 use coordination::Share;
 use domain::delivery::Waiting;
 use domain::event::Event;
+use domain::session::{RevocationSubject, SessionRevocation, deleted_user};
 use futures::stream::{FuturesOrdered, StreamExt as _};
 use jiff::Timestamp;
 use lifecycle::Tasks;
@@ -132,6 +133,7 @@ impl EventShard {
         } = batch;
         let count = events.len();
         let now = Timestamp::now();
+        self.end_sessions(&events, now).await?;
         let mut fanout = self
             .index
             .with(|matcher, registry| match_events(matcher, registry, events, shards, now));
@@ -159,6 +161,37 @@ impl EventShard {
 }
 
 impl EventShard {
+    /// Ends the sessions of users whose accounts were deleted, before anybody hears of it.
+    async fn end_sessions(&self, events: &[Event], now: Timestamp) -> Result<(), PublishError> {
+        for event in events {
+            let Some(user) = deleted_user(event) else {
+                continue;
+            };
+            let revocation = SessionRevocation {
+                project: event.project.clone(),
+                subject: RevocationSubject::Actor(user),
+                at: now,
+                revision: 0,
+            };
+            let mut back_off = BACK_OFF_MIN;
+            loop {
+                match self.index.store().revoke_sessions(&revocation).await {
+                    // Without its project nobody acts in it.
+                    Ok(_) | Err(storage::Error::NotFound { .. }) => break,
+                    Err(error) => {
+                        warn!(error = %with_causes(&error), "sessions cannot be revoked yet");
+                    }
+                }
+                if self.tasks.is_stopping() {
+                    return Err(PublishError::Unavailable);
+                }
+                sleep(back_off).await;
+                back_off = (back_off * 2).min(BACK_OFF_MAX);
+            }
+        }
+        Ok(())
+    }
+
     /// Stores what must stand in line. Nothing else of the shard goes on before: it could be an
     /// event of the same key.
     async fn line_up(&self, in_line: &[Waiting]) -> Result<(), PublishError> {

@@ -3,6 +3,7 @@
 use domain::access::Scope;
 use domain::function::Function;
 use domain::name::{FunctionName, ProjectName, TriggerName};
+use domain::session::{RevocationSubject, SessionRevocation};
 use domain::trigger::Trigger;
 use futures::stream::BoxStream;
 use protocol::fault::{Fault, FaultKind};
@@ -107,6 +108,8 @@ impl FunctionService for Functions {
         let project = self.gate().project(request.metadata(), Scope::Manage)?;
         let name = define::function_name("name", &request.get_ref().name)?;
         let moved = self.moved_triggers(&project, &name);
+        // First: a crash in between ends sessions of a function that is still there, and no more.
+        self.end_sessions(&project, &name).await?;
         let store = self.desk.index.store();
         let revision = store
             .delete_function(&project, &name)
@@ -241,6 +244,18 @@ impl Functions {
             .filter(|trigger| trigger.updated_at > trigger.created_at)
             .map(|trigger| trigger.name.clone())
             .collect()
+    }
+
+    /// Ends the sessions of a function, if there is one of that name.
+    async fn end_sessions(&self, project: &ProjectName, name: &FunctionName) -> Result<(), Fault> {
+        self.existing(project, name).await?;
+        let revocation = SessionRevocation {
+            project: project.clone(),
+            subject: RevocationSubject::Function(name.clone()),
+            at: now(),
+            revision: 0,
+        };
+        self.desk.revoke_sessions(&revocation).await
     }
 
     async fn existing(

@@ -24,16 +24,23 @@ impl Gate {
         metadata: &MetadataMap,
         scope: Scope,
     ) -> Result<ProjectName, Fault> {
-        if !self.view.is_filled() {
-            let message = "projects and keys have not been read from the database yet; try again";
-            return Err(Fault::unavailable(message));
-        }
+        self.known()?;
         access::authorise(
             &self.view.read(),
             metadata,
             scope,
             self.access.keys_required,
         )
+    }
+
+    /// # Errors
+    /// As long as nothing was read from the database.
+    pub(crate) fn known(&self) -> Result<(), Fault> {
+        if self.view.is_filled() {
+            return Ok(());
+        }
+        let message = "projects and keys have not been read from the database yet; try again";
+        Err(Fault::unavailable(message))
     }
 
     /// Lets only operators pass: those with the operator's token, or anybody without a key where

@@ -3,6 +3,7 @@
 use domain::access::Scope;
 use domain::name::ProjectName;
 use domain::registry::Project;
+use domain::session::{LIFETIME_MAX, SKEW};
 use domain::token::TokenKeys;
 use protocol::fault::{Fault, FaultKind};
 use protocol::projects::v1 as wire;
@@ -107,7 +108,7 @@ impl ProjectService for Projects {
     ) -> Result<Response<wire::RotateProjectSecretResponse>, Status> {
         let project = self.managed(request.metadata(), &request.get_ref().name)?;
         let overlap = define::overlap(request.get_ref().overlap.as_ref())?;
-        let mut keys = self.token_keys(&project).await?;
+        let mut keys = self.token_keys(Some(&project)).await?;
         let now = now();
         let signs_from = now.saturating_add(overlap).unwrap_or(now);
         let fresh = make_token_key(Some(&project), signs_from)?;
@@ -127,7 +128,7 @@ impl ProjectService for Projects {
         request: Request<wire::PromoteProjectSecretRequest>,
     ) -> Result<Response<wire::PromoteProjectSecretResponse>, Status> {
         let project = self.managed(request.metadata(), &request.get_ref().name)?;
-        let mut keys = self.token_keys(&project).await?;
+        let mut keys = self.token_keys(Some(&project)).await?;
         if !keys.promote(now()) {
             let message = "no secret of the project is waiting to be promoted";
             return Err(Fault::new(FaultKind::Conflict, message).into());
@@ -135,6 +136,51 @@ impl ProjectService for Projects {
         self.store_token_keys(&keys).await?;
         info!(%project, "the project's new secret is promoted");
         Ok(Response::new(wire::PromoteProjectSecretResponse {}))
+    }
+
+    async fn rotate_system_key(
+        &self,
+        request: Request<wire::RotateSystemKeyRequest>,
+    ) -> Result<Response<wire::RotateSystemKeyResponse>, Status> {
+        self.desk.gate.operator(request.metadata())?;
+        let overlap = define::overlap(request.get_ref().overlap.as_ref())?;
+        let mut keys = self.token_keys(None).await?;
+        let now = now();
+        if let Some(until) = keys
+            .needed_until(LIFETIME_MAX + SKEW)
+            .filter(|until| now < *until)
+        {
+            let message = format!(
+                "sessions that the key from before has signed are in force until {until}; rotate then"
+            );
+            return Err(Fault::new(FaultKind::Conflict, message).into());
+        }
+        let signs_from = now.saturating_add(overlap).unwrap_or(now);
+        let fresh = make_token_key(None, signs_from)?;
+        let kid = fresh.kid.clone();
+        keys.rotate(fresh, now)
+            .map_err(|waiting| Fault::new(FaultKind::Conflict, waiting.to_string()))?;
+        self.store_token_keys(&keys).await?;
+        info!(kid, "the system's key is rotated");
+        Ok(Response::new(wire::RotateSystemKeyResponse {
+            kid,
+            signs_from: Some(to_timestamp(signs_from)),
+        }))
+    }
+
+    async fn promote_system_key(
+        &self,
+        request: Request<wire::PromoteSystemKeyRequest>,
+    ) -> Result<Response<wire::PromoteSystemKeyResponse>, Status> {
+        self.desk.gate.operator(request.metadata())?;
+        let mut keys = self.token_keys(None).await?;
+        if !keys.promote(now()) {
+            let message = "no key of the system is waiting to be promoted";
+            return Err(Fault::new(FaultKind::Conflict, message).into());
+        }
+        self.store_token_keys(&keys).await?;
+        info!("the system's new key is promoted");
+        Ok(Response::new(wire::PromoteSystemKeyResponse {}))
     }
 }
 
@@ -189,14 +235,14 @@ impl Projects {
         }
     }
 
-    /// As they are stored, not as this replica knows them.
-    async fn token_keys(&self, project: &ProjectName) -> Result<TokenKeys, Fault> {
+    /// A project's, or without one the system's, as they are stored, not as this replica knows them.
+    async fn token_keys(&self, project: Option<&ProjectName>) -> Result<TokenKeys, Fault> {
         let store = self.desk.index.store();
         let all = store.token_keys().await.map_err(of_storage)?;
         let own = all
             .into_iter()
-            .find(|keys| keys.project.as_ref() == Some(project));
-        own.ok_or_else(|| Fault::unavailable("the project's first secret is being made; try again"))
+            .find(|keys| keys.project.as_ref() == project);
+        own.ok_or_else(|| Fault::unavailable("the first key is being made; try again"))
     }
 
     async fn store_token_keys(&self, keys: &TokenKeys) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::function::Function;
 use domain::registry::{Change, Update};
+use domain::session::SessionKeys;
 use domain::trigger::Trigger;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use protocol::fault::Fault;
@@ -169,20 +170,8 @@ impl RegistryWatch {
             is_snapshot,
             changes,
         } = update;
-        let items = changes.into_iter().filter(|change| self.is_wanted(change));
-        let without_secrets = self.wanted.without_secrets;
-        let items = items.map(|change| match change {
-            Change::Function(function) if without_secrets => {
-                Change::Function(function.without_secrets())
-            }
-            Change::Project(_)
-            | Change::Key(_)
-            | Change::Function(_)
-            | Change::FunctionDeleted { .. }
-            | Change::Trigger(_)
-            | Change::TriggerDeleted { .. }
-            | Change::TokenKeys(_) => change,
-        });
+        let items = changes.into_iter();
+        let items = items.filter_map(|change| self.as_wanted(change));
         let items = items.map(|change| Item::Change(Box::new(change))).collect();
         self.outgoing = Outgoing {
             revision,
@@ -200,9 +189,15 @@ impl RegistryWatch {
                 .projects()
                 .map(|project| Change::Project(project.clone()));
             let keys = registry.keys().map(|key| Change::Key(key.clone()));
+            let session_keys = Change::SessionKeys(registry.session_keys().clone());
+            let revocations = registry
+                .session_revocations()
+                .map(|revocation| Change::SessionsRevoked(revocation.clone()));
             items.extend(
                 projects
                     .chain(keys)
+                    .chain([session_keys])
+                    .chain(revocations)
                     .map(|change| Item::Change(Box::new(change))),
             );
         }
@@ -227,6 +222,12 @@ impl RegistryWatch {
                     .triggers()
                     .map(|trigger| Item::Trigger(Arc::clone(trigger))),
             );
+            let services = registry.gateways();
+            items.extend(
+                services.map(|service| {
+                    Item::Change(Box::new(Change::Gateway(service.as_ref().clone())))
+                }),
+            );
         }
         let revision = registry.revision;
         drop(registry);
@@ -238,15 +239,39 @@ impl RegistryWatch {
         };
     }
 
-    fn is_wanted(&self, change: &Change) -> bool {
-        match change {
-            Change::Project(_) | Change::Key(_) => self.wanted.access,
+    /// The change as this service may know it, if it wants it at all.
+    fn as_wanted(&self, change: Change) -> Option<Change> {
+        let WatchRegistryRequest {
+            functions,
+            access,
+            without_secrets,
+            known_revision: _,
+        } = self.wanted;
+        let (is_wanted, change) = match change {
+            Change::Project(_)
+            | Change::Key(_)
+            | Change::SessionKeys(_)
+            | Change::SessionsRevoked(_) => (access, change),
+            Change::Function(function) if without_secrets => {
+                (functions, Change::Function(function.without_secrets()))
+            }
             Change::Function(_)
             | Change::FunctionDeleted { .. }
             | Change::Trigger(_)
-            | Change::TriggerDeleted { .. } => self.wanted.functions,
-            Change::TokenKeys(_) => self.wanted.functions && !self.wanted.without_secrets,
-        }
+            | Change::TriggerDeleted { .. }
+            | Change::Gateway(_)
+            | Change::GatewayDeleted { .. } => (functions, change),
+            Change::TokenKeys(_) if functions && !without_secrets => (true, change),
+            // Whoever checks sessions needs the public halves of the system's keys.
+            Change::TokenKeys(keys) => {
+                let public = SessionKeys::of(&keys);
+                (
+                    access && keys.project.is_none(),
+                    Change::SessionKeys(public),
+                )
+            }
+        };
+        is_wanted.then_some(change)
     }
 }
 
@@ -296,10 +321,19 @@ impl Item {
                 Change::Function(function) => bytes_of_function(function),
                 Change::Trigger(trigger) => bytes_of_trigger(trigger),
                 Change::Key(key) => 256 + key.note.len(),
+                Change::Gateway(service) => {
+                    let operations = service.description.operations().iter();
+                    512 + operations
+                        .map(|operation| operation.len() + 4)
+                        .sum::<usize>()
+                }
                 Change::Project(_)
                 | Change::FunctionDeleted { .. }
                 | Change::TriggerDeleted { .. }
-                | Change::TokenKeys(_) => 256,
+                | Change::GatewayDeleted { .. }
+                | Change::TokenKeys(_)
+                | Change::SessionKeys(_)
+                | Change::SessionsRevoked(_) => 256,
             },
         }
     }

@@ -20,6 +20,8 @@ use crate::error::{of_name, of_storage};
 #[derive(Debug, Clone)]
 pub struct Triggers {
     pub(crate) desk: Desk,
+    /// Whether scripts of API calls can be made.
+    pub(crate) scripting: bool,
 }
 
 #[tonic::async_trait]
@@ -33,6 +35,10 @@ impl TriggerService for Triggers {
         let wanted = wanted.ok_or_else(|| Fault::missing("trigger", "a trigger"))?;
         let mut trigger =
             define::trigger(&project, &wanted, now()).map_err(|fault| fault.within("trigger"))?;
+        if trigger.script.is_some() && !self.scripting {
+            let message = "scripts are switched off here (function_handler.scripting)";
+            return Err(Fault::unavailable(message).into());
+        }
         let store = self.desk.index.store();
         trigger.revision = store.create_trigger(&trigger).await.map_err(of_storage)?;
         self.desk.catch_up(trigger.revision).await;

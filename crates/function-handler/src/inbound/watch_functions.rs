@@ -152,7 +152,11 @@ impl FunctionWatch {
             | Change::FunctionDeleted { .. }
             | Change::Trigger(_)
             | Change::TriggerDeleted { .. }
-            | Change::TokenKeys(_) => {}
+            | Change::TokenKeys(_)
+            | Change::Gateway(_)
+            | Change::GatewayDeleted { .. }
+            | Change::SessionKeys(_)
+            | Change::SessionsRevoked(_) => {}
         }
     }
 

@@ -196,7 +196,7 @@ async fn a_wrong_description_is_refused_with_the_field_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn a_taken_name_is_refused_and_named() {
+async fn s4_04_a_taken_name_is_refused_and_named() {
     let world = World::embedded().await;
     let handler = Handler::start(&world).await;
     let create = async |name: &str| {

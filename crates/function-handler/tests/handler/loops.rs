@@ -10,7 +10,7 @@ use domain::trigger::DEPTH_MAX;
 use crate::support::{Handler, World, event};
 
 #[tokio::test]
-async fn an_event_that_is_too_deep_is_owed_and_ends_as_a_loop() {
+async fn x_09_an_event_that_is_too_deep_is_owed_and_ends_as_a_loop() {
     let world = World::embedded().await;
     let handler = Handler::start(&world).await;
     let mut outgoing = world.outgoing();

@@ -15,6 +15,7 @@ mod describing;
 mod disabling;
 mod following;
 mod secrets;
+mod sessions;
 
 mod loops;
 mod matching;

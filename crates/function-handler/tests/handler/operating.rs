@@ -352,7 +352,7 @@ const FOR_LATER: usize = 2_000;
 const SPREAD_OVER: Duration = Duration::from_secs(3);
 
 #[tokio::test]
-async fn of_many_for_later_each_goes_within_a_second_of_its_time_and_none_early() {
+async fn s2_25_of_many_for_later_each_goes_within_a_second_of_its_time_and_none_early() {
     let world = World::full().await;
     let handler = Handler::start(&world).await;
     let mut outgoing = world.outgoing();

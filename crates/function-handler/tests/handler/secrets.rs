@@ -13,7 +13,8 @@ use protocol::functions::v1::{
     CreateFunctionRequest, FunctionSettings, PromoteSecretRequest, RotateSecretRequest,
 };
 use protocol::projects::v1::{
-    CreateKeyRequest, CreateProjectRequest, PromoteProjectSecretRequest, RotateProjectSecretRequest,
+    CreateKeyRequest, CreateProjectRequest, PromoteProjectSecretRequest, PromoteSystemKeyRequest,
+    RotateProjectSecretRequest, RotateSystemKeyRequest,
 };
 use protocol::to_duration;
 use testkit::eventually;
@@ -260,6 +261,36 @@ async fn the_systems_public_keys_are_there_for_everybody() {
     assert_eq!(keys["keys"][0]["kty"], "OKP");
     let text = String::from_utf8(body.to_vec()).unwrap();
     assert!(!text.contains(&key.secret) && !text.contains("\"d\""));
+    handler.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_systems_key_is_rotated_by_operators_and_what_it_signed_stays_readable() {
+    let world = World::embedded().await;
+    let handler = Handler::start(&world).await;
+    let rotate = || RotateSystemKeyRequest { overlap: None };
+    let mut projects = handler.projects();
+    let answer = projects.rotate_system_key(handler.with_key(rotate())).await;
+    assert_eq!(kind_of(answer), FaultKind::Forbidden);
+    let first = signing(&handler, None).unwrap();
+    let request = with_token(OPERATOR_TOKEN, rotate());
+    let rotated = projects.rotate_system_key(request).await.unwrap();
+    let kids = |handler: &Handler| {
+        let registry = handler.view.read();
+        let keys = registry.session_keys().keys.iter();
+        keys.map(|key| key.kid.clone()).collect::<Vec<_>>()
+    };
+    let second = rotated.into_inner().kid;
+    assert_eq!(signing(&handler, None).unwrap(), first);
+    assert_eq!(kids(&handler), [first.kid.clone(), second.clone()]);
+    let request = with_token(OPERATOR_TOKEN, PromoteSystemKeyRequest {});
+    projects.promote_system_key(request).await.unwrap();
+    assert_eq!(signing(&handler, None).unwrap().kid, second);
+    assert_eq!(kids(&handler), [first.kid, second]);
+    // The first may go only when its last session has expired.
+    let answer = projects.rotate_system_key(with_token(OPERATOR_TOKEN, rotate()));
+    assert_eq!(kind_of(answer.await), FaultKind::Conflict);
     handler.stop().await;
     world.stop().await;
 }

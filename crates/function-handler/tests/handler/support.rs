@@ -27,6 +27,7 @@ use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::registry::v1::registry_service_client::RegistryServiceClient;
 use protocol::registry_feed::RegistryView;
+use protocol::sessions::v1::session_service_client::SessionServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use protocol::well_known::FieldMask;
 use settings::SecretUrl;
@@ -419,6 +420,15 @@ impl Handler {
 
     pub(crate) fn registry(&self) -> RegistryServiceClient<Routes> {
         RegistryServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn sessions(&self) -> SessionServiceClient<Routes> {
+        SessionServiceClient::new(self.routes.clone())
+    }
+
+    /// The key of project `default`.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
     }
 
     /// A request with the key of project `default`.

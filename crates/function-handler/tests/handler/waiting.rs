@@ -261,7 +261,7 @@ async fn delete_trigger(handler: &Handler, name: &str) {
 }
 
 #[tokio::test]
-async fn deleting_a_trigger_cancels_what_waits_at_once_embedded() {
+async fn s2_48_deleting_a_trigger_cancels_what_waits_at_once_embedded() {
     deleting_a_trigger_cancels_what_waits_at_once(World::embedded().await).await;
 }
 

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use lifecycle::Tasks;
-use protocol::access::authorise;
+use protocol::access::{Caller, admit, authorise};
 use protocol::fault::{Fault, FaultKind};
 use protocol::from_timestamp;
 use protocol::logs::v1 as wire;
@@ -37,6 +37,12 @@ impl Guard {
     pub(super) fn admit(&self, metadata: &MetadataMap, scope: Scope) -> Result<ProjectName, Fault> {
         self.known()?;
         authorise(&self.registry.read(), metadata, scope, self.keys_required)
+    }
+
+    /// Who asks what a function may ask too, with the session of a delivery: of that delivery.
+    fn admit_caller(&self, metadata: &MetadataMap) -> Result<Caller, Fault> {
+        self.known()?;
+        admit(&self.registry, metadata, Scope::Read, self.keys_required)
     }
 
     /// # Errors
@@ -99,12 +105,12 @@ impl Logs {
         &self,
         request: Request<wire::ListDeliveriesRequest>,
     ) -> Result<wire::ListDeliveriesResponse, Fault> {
-        let project = self.guard.admit(request.metadata(), Scope::Read)?;
+        let caller = self.guard.admit_caller(request.metadata())?;
         let request = request.into_inner();
         let filter = filter(request.filter)?;
         let page = self
             .reader
-            .list(&project, &filter, request.page_size, &request.page_token);
+            .list_for(&caller, filter, request.page_size, &request.page_token);
         let page = page.await?;
         Ok(wire::ListDeliveriesResponse {
             deliveries: page.lines.into_iter().map(as_grpc::line).collect(),
@@ -116,10 +122,11 @@ impl Logs {
         &self,
         request: Request<wire::GetEventRequest>,
     ) -> Result<wire::GetEventResponse, Fault> {
-        let project = self.guard.admit(request.metadata(), Scope::Read)?;
+        let caller = self.guard.admit_caller(request.metadata())?;
+        let project = caller.project().clone();
         let history = self
             .reader
-            .event(&project, &request.into_inner().id)
+            .event_for(&caller, &request.into_inner().id)
             .await?;
         let deliveries = history.deliveries.iter().map(|(state, _)| state);
         let anew = deliveries.filter(|state| state.generation > 0);

@@ -9,10 +9,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use domain::Timestamp;
 use domain::access::Scope;
-use domain::name::ProjectName;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderValue};
-use protocol::access::authorise_named;
+use protocol::access::{Caller, admit_named};
 use protocol::fault::Fault;
 use protocol::problem;
 use serde::Serialize;
@@ -74,12 +73,12 @@ impl Http {
         query: &str,
         headers: &HeaderMap,
     ) -> Result<Listing, Fault> {
-        let project = self.admit(project, headers)?;
+        let caller = self.admit(project, headers)?;
         let question = Question::read(query)?;
         let filter = question.conditions.read()?;
         let page = self
             .reader
-            .list(&project, &filter, question.page_size, &question.page_token);
+            .list_for(&caller, filter, question.page_size, &question.page_token);
         let page = page.await?;
         Ok(Listing {
             deliveries: page.lines.into_iter().map(Into::into).collect(),
@@ -88,17 +87,17 @@ impl Http {
     }
 
     async fn event(&self, project: &str, id: &str, headers: &HeaderMap) -> Result<Story, Fault> {
-        let project = self.admit(project, headers)?;
-        self.reader.event(&project, id).await.map(Into::into)
+        let caller = self.admit(project, headers)?;
+        self.reader.event_for(&caller, id).await.map(Into::into)
     }
 
-    fn admit(&self, project: &str, headers: &HeaderMap) -> Result<ProjectName, Fault> {
+    fn admit(&self, project: &str, headers: &HeaderMap) -> Result<Caller, Fault> {
         self.guard.known()?;
         let authorization = headers.get(header::AUTHORIZATION);
         let authorization = authorization.map(|value| value.to_str().unwrap_or_default());
-        let (registry, keys_required) = (self.guard.registry.read(), self.guard.keys_required);
-        authorise_named(
-            &registry,
+        let keys_required = self.guard.keys_required;
+        admit_named(
+            &self.guard.registry,
             authorization,
             Some(project),
             Scope::Read,

@@ -170,7 +170,17 @@ impl System {
     }
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
-        let request = Request::get(path).body(Body::empty()).unwrap();
+        self.send(Request::get(path).body(Body::empty()).unwrap())
+            .await
+    }
+
+    /// As a function with this session asks.
+    pub(crate) async fn get_as(&self, session: &str, path: &str) -> (StatusCode, Value) {
+        let request = Request::get(path).header("authorization", format!("Bearer {session}"));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn send(&self, request: Request<Body>) -> (StatusCode, Value) {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -12,3 +12,4 @@ mod outage;
 mod query;
 mod records;
 mod redrives;
+mod sessions;

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_kept_while_its_last_moment_is_young_enough() {
+    fn s1_19_x_12_a_day_is_kept_while_its_last_moment_is_young_enough() {
         let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
         let oldest = |hours| Day::oldest_kept(now, Duration::from_hours(hours)).to_string();
         assert_eq!(oldest(12), "20261123");

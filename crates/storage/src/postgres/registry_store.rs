@@ -14,7 +14,9 @@ use sqlx::{PgConnection, PgPool, Postgres as Engine, Transaction};
 use super::wake::Wake;
 use super::{Postgres, ping};
 use crate::columns::{micros, signed, unsigned};
+use crate::registry_store::gateways::{self, implement_gateway_store};
 use crate::registry_store::implement::implement_registry_store;
+use crate::registry_store::sessions::{self, implement_session_store};
 use crate::registry_store::token_keys::{self, implement_token_key_store};
 use crate::registry_store::{DELETIONS_KEPT, Page, not_found, require, require_new, rows};
 use crate::{Cipher, Error};
@@ -76,3 +78,5 @@ impl Registry {
 
 implement_registry_store!(Registry, PgConnection);
 implement_token_key_store!(Registry, PgConnection);
+implement_session_store!(Registry, PgConnection);
+implement_gateway_store!(Registry, PgConnection);

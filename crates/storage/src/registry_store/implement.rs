@@ -580,6 +580,8 @@ macro_rules! implement_registry_store {
             changes.reserve(keys.len() + functions.len() + triggers.len());
             let signing = token_keys_after(connection, cipher, revision).await?;
             changes.extend(signing.into_iter().map(Change::TokenKeys));
+            let revoked = session_revocations_after(connection, revision).await?;
+            changes.extend(revoked.into_iter().map(Change::SessionsRevoked));
             for row in keys {
                 changes.push(Change::Key(rows::key(row)?));
             }
@@ -589,6 +591,8 @@ macro_rules! implement_registry_store {
             for row in triggers {
                 changes.push(Change::Trigger(rows::trigger(row)?));
             }
+            let services = gateways_after(connection, revision).await?;
+            changes.extend(services.into_iter().map(Change::Gateway));
             Ok(changes)
         }
     };

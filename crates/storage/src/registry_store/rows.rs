@@ -202,6 +202,7 @@ pub(crate) fn trigger(row: TriggerRow) -> Result<Trigger, Error> {
         ordering: Ordering::default(),
         backlog: Backlog::default(),
         depth_max: DEPTH_MAX,
+        script: None,
         created_at: from_micros(*created_at)?,
         updated_at: from_micros(*updated_at)?,
         revision: unsigned(*revision),
@@ -271,6 +272,10 @@ pub(crate) fn deletion(kind: &str, project: &str, name: &str) -> Result<Change, 
             name: parse("deletion", name)?,
         }),
         "trigger" => Ok(Change::TriggerDeleted {
+            project,
+            name: parse("deletion", name)?,
+        }),
+        "gateway" => Ok(Change::GatewayDeleted {
             project,
             name: parse("deletion", name)?,
         }),

@@ -261,7 +261,7 @@ pub(crate) async fn a_zero_byte_does_not_hold_up_a_batch(stores: &Stores) {
     assert_eq!(list(stores, &DeliveryFilter::default()).await.len(), 2);
 }
 
-pub(crate) async fn days_past_their_time_are_dropped(stores: &Stores) {
+pub(crate) async fn x_12_days_past_their_time_are_dropped(stores: &Stores) {
     let logs = &stores.logs;
     let now = at(0);
     let old = event(1, now - HOUR * 72);
@@ -291,7 +291,7 @@ pub(crate) async fn days_past_their_time_are_dropped(stores: &Stores) {
     assert_eq!(stores.raw.count_of_logs("attempts").await, 0);
 }
 
-pub(crate) async fn views_have_the_columns_of_space_cloud(stores: &Stores) {
+pub(crate) async fn s2_16_s2_17_s2_18_views_have_the_columns_of_space_cloud(stores: &Stores) {
     let event = event(1, at(0));
     let records = [
         matched(&event, &["one", "two"]),

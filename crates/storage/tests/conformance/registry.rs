@@ -24,7 +24,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::new(1_795_000_000 + seconds, 123_456_000).unwrap()
 }
 
-fn project(name: &str) -> Project {
+pub(crate) fn project(name: &str) -> Project {
     Project {
         name: name.parse().unwrap(),
         created_at: at(0),
@@ -33,7 +33,7 @@ fn project(name: &str) -> Project {
     }
 }
 
-fn key(id: &str, project: &str) -> ApiKey {
+pub(crate) fn key(id: &str, project: &str) -> ApiKey {
     ApiKey {
         id: id.to_owned(),
         project: project.parse().unwrap(),
@@ -138,10 +138,12 @@ fn trigger(name: &str, function: &str) -> Trigger {
             connect_timeout: Some(Duration::from_millis(500)),
             first_byte_timeout: Some(Duration::from_secs(3)),
             timeout: Duration::from_secs(9),
+            expects_json: true,
         },
         ordering: Ordering::Key,
         backlog: Backlog::Latest,
         depth_max: 3,
+        script: None,
         created_at: at(4),
         updated_at: at(5),
         revision: 0,

@@ -7,6 +7,7 @@ const CALL_TRACE: &str = "00-abababababababababababababababab-abababababababab-0
 fn call(dialect: Dialect) -> Call {
     Call {
         project: "acme".parse().unwrap(),
+        session: None,
         dialect,
         traceparent: None,
         lineage: None,

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::access::Scope;
-use domain::name::ProjectName;
 use domain::reply::{Verdict, WAIT, WAIT_MAX, WAIT_MIN};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use lifecycle::Tasks;
-use protocol::access::authorise;
+use protocol::access::{Caller, admit};
 use protocol::events::v1 as wire;
 use protocol::events::v1::event_service_server::{EventService, EventServiceServer};
 use protocol::fault::Fault;
@@ -65,8 +64,10 @@ impl Emitting {
     }
 
     fn call(&self, metadata: &MetadataMap) -> Result<Call, Fault> {
+        let caller = self.admit(metadata)?;
         Ok(Call {
-            project: self.authorise(metadata)?,
+            project: caller.project().clone(),
+            session: caller.session().cloned(),
             dialect: Dialect::Grpc,
             traceparent: traceparent(metadata).map(ToOwned::to_owned),
             // What is not ASCII is no lineage, but it is not an absent one either.
@@ -74,10 +75,9 @@ impl Emitting {
         })
     }
 
-    fn authorise(&self, metadata: &MetadataMap) -> Result<ProjectName, Fault> {
-        self.door.authorise(|registry, keys_required| {
-            authorise(registry, metadata, Scope::Emit, keys_required)
-        })
+    fn admit(&self, metadata: &MetadataMap) -> Result<Caller, Fault> {
+        self.door
+            .admit(|view, keys_required| admit(view, metadata, Scope::Emit, keys_required))
     }
 
     async fn emit_event(
@@ -184,7 +184,7 @@ impl EventService for Emitting {
     ) -> Result<Response<Self::StreamEventsStream>, Status> {
         let (metadata, _, events) = request.into_parts();
         // Refused before anything is read; and asked again later, since a key may be revoked.
-        self.authorise(&metadata).map_err(Self::refuse)?;
+        self.admit(&metadata).map_err(Self::refuse)?;
         let answers = stream::acknowledge(self.clone(), metadata, events, (self.stopping)());
         Ok(Response::new(answers))
     }

@@ -24,11 +24,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use domain::access::Scope;
-use domain::name::ProjectName;
 use domain::reply::{WAIT, WAIT_MAX, WAIT_MIN};
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
-use protocol::access::authorise_named;
+use protocol::access::{Caller, admit_named};
 use protocol::fault::{Fault, FaultKind};
 use protocol::problem;
 use serde::Deserialize;
@@ -243,8 +242,10 @@ impl Http {
         scope: Scope,
         dialect: Dialect,
     ) -> Result<Call, Fault> {
+        let caller = self.admit(headers, project, scope)?;
         Ok(Call {
-            project: self.authorise(headers, project, scope)?,
+            project: caller.project().clone(),
+            session: caller.session().cloned(),
             dialect,
             traceparent: text(headers, HEADER),
             // What is not ASCII is no lineage, but it is not an absent one either.
@@ -252,17 +253,12 @@ impl Http {
         })
     }
 
-    fn authorise(
-        &self,
-        headers: &HeaderMap,
-        project: &str,
-        scope: Scope,
-    ) -> Result<ProjectName, Fault> {
+    fn admit(&self, headers: &HeaderMap, project: &str, scope: Scope) -> Result<Caller, Fault> {
         let authorization = headers.get(header::AUTHORIZATION);
         // What is not ASCII is no key, but it is not an absent one either.
         let authorization = authorization.map(|value| value.to_str().unwrap_or_default());
-        self.door.authorise(|registry, keys_required| {
-            authorise_named(registry, authorization, Some(project), scope, keys_required)
+        self.door.admit(|view, keys_required| {
+            admit_named(view, authorization, Some(project), scope, keys_required)
         })
     }
 

@@ -18,6 +18,9 @@ use domain::access::{ApiKey, KeyHash, Scope};
 use domain::event::Event;
 use domain::id::EventId;
 use domain::registry::{Change, Project, Update};
+use domain::session::SessionKeys;
+use domain::signature::ed25519;
+use domain::token::{TokenKey, TokenKeys};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use lifecycle::{Health, Tasks};
@@ -38,6 +41,7 @@ pub(crate) const GENEROUS: Duration = Duration::from_secs(20);
 /// A system with a door and nothing behind it.
 pub(crate) struct System {
     pub(crate) router: Router,
+    pub(crate) registry: RegistryView,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) tasks: Tasks,
     queue: Option<EmbeddedQueue>,
@@ -94,10 +98,11 @@ pub(crate) fn on(
     keys_required: bool,
     keys: Arc<dyn IdempotencyKeys>,
 ) -> System {
+    let registry = registry();
     let parts = Parts {
         broker: Arc::clone(&broker),
         keys,
-        registry: registry(),
+        registry: registry.clone(),
         health: health.clone(),
         keys_required,
     };
@@ -110,10 +115,24 @@ pub(crate) fn on(
     let router = router(surface, health, tasks).unwrap();
     System {
         router,
+        registry,
         broker,
         tasks: tasks.clone(),
         queue: None,
         _folder: None,
+    }
+}
+
+/// What signs function sessions; the door knows the public half.
+pub(crate) fn system_keys() -> TokenKeys {
+    TokenKeys {
+        project: None,
+        keys: vec![TokenKey {
+            kid: "k1".to_owned(),
+            secret: ed25519::encode_private_key(&[1; 32]).unwrap(),
+            signs_from: Timestamp::UNIX_EPOCH,
+        }],
+        revision: 1,
     }
 }
 
@@ -147,6 +166,7 @@ fn registry() -> RegistryView {
         key("manages", &[Scope::Manage], None),
         key("reads", &[Scope::Read], None),
         key("revoked", &Scope::ALL, Some(Timestamp::UNIX_EPOCH)),
+        Change::SessionKeys(SessionKeys::of(&system_keys())),
     ];
     let view = RegistryView::default();
     view.apply(Update {

@@ -18,6 +18,7 @@ mod unread;
 
 mod keys;
 mod repeats;
+mod sessions;
 
 mod outage;
 mod rabbitmq;

@@ -128,13 +128,14 @@ fn url(address: SocketAddr) -> Result<Url, Failure> {
 
 fn connection_to(server: Url, output: Output) -> Connection {
     Connection {
-        server,
+        server: Some(server),
         emitter: None,
         functions_server: None,
         worker: None,
         logs_server: None,
         api_key: None,
         project: None,
+        profile: None,
         output,
     }
 }

@@ -34,6 +34,7 @@ struct Counts {
     accepted: AtomicUsize,
     delivered: AtomicUsize,
     duplicates: AtomicUsize,
+    early: AtomicUsize,
     last_accepted_us: AtomicU64,
     last_arrival_us: AtomicU64,
 }
@@ -47,6 +48,8 @@ pub(crate) struct Tally {
     pub(crate) delivered: usize,
     pub(crate) lost: usize,
     pub(crate) duplicates: usize,
+    /// Calls that arrived before the event's own time.
+    pub(crate) early: usize,
     /// From the first event begun to the last one accepted.
     pub(crate) accepting_us: u64,
     /// From the first event begun to the last call.
@@ -146,7 +149,11 @@ impl Ledger {
             self.counts.duplicates.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let took_us = at_us.saturating_sub(begun.load(Ordering::Relaxed));
+        let begun_us = begun.load(Ordering::Relaxed);
+        if at_us < begun_us {
+            self.counts.early.fetch_add(1, Ordering::Relaxed);
+        }
+        let took_us = at_us.saturating_sub(begun_us);
         let mut latency = self.latency();
         if latency.record(took_us).is_err() {
             // Beyond what the histogram can grow to: the largest it knows.
@@ -221,6 +228,7 @@ impl Ledger {
             delivered: self.delivered(),
             lost: self.lost(),
             duplicates: self.counts.duplicates.load(Ordering::Relaxed),
+            early: self.counts.early.load(Ordering::Relaxed),
             accepting_us: since_first(&self.counts.last_accepted_us),
             delivering_us: since_first(&self.counts.last_arrival_us),
             latency: Latency::of(&self.latency()),

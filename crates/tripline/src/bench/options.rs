@@ -8,8 +8,9 @@ use clap::{Args, ValueEnum};
 use super::Scenario;
 use super::deployment::Backing;
 use super::door::Door;
-use super::neighbours::{Neighbours, Run};
+use super::neighbours::{self, Neighbours};
 use super::processes::NamedProcess;
+use super::waiting::{self, Waiting};
 use crate::failure::Failure;
 
 /// A ledger of more slots than this would itself be what is measured.
@@ -35,6 +36,13 @@ What the figures mean:
   unanswered   events whose answer never came: they may have been accepted
   lost         calls that are owed for accepted events and did not arrive; with any, exit code 1
   duplicates   calls that arrived again; at-least-once delivery allows them";
+
+/// A scenario of its own kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Special {
+    Beside(Neighbours),
+    Waits(Waiting),
+}
 
 /// `tripline bench`.
 #[derive(Debug, Clone, Args)]
@@ -92,9 +100,9 @@ pub(crate) struct Bench {
     #[arg(long, conflicts_with_all = ["rate", "functions", "door", "processes"])]
     pub(crate) suite: bool,
 
-    /// What healthy functions notice of others, instead: the same ones alone and beside those
+    /// What healthy functions notice of others, or what becomes of deliveries that wait, instead
     #[arg(long, value_enum, value_name = "WHICH", conflicts_with_all = ["suite", "functions", "door"])]
-    pub(crate) scenario: Option<Neighbours>,
+    pub(crate) scenario: Option<Special>,
 
     /// With --scenario: how long each phase at a rate takes, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
@@ -173,10 +181,22 @@ impl Bench {
     }
 
     /// What the run of a scenario with neighbours does.
-    pub(crate) fn neighbours(&self, neighbours: Neighbours) -> Run {
-        Run {
+    pub(crate) fn neighbours(&self, neighbours: Neighbours) -> neighbours::Run {
+        neighbours::Run {
             neighbours,
             rate: self.rate,
+            seconds: self.seconds,
+            payload_bytes: self.payload_bytes,
+            concurrency: self.concurrency,
+            silence_max: self.timeout,
+        }
+    }
+
+    /// What the run of a scenario with deliveries that wait does.
+    pub(crate) fn waiting(&self, waiting: Waiting) -> waiting::Run {
+        waiting::Run {
+            waiting,
+            events: self.events,
             seconds: self.seconds,
             payload_bytes: self.payload_bytes,
             concurrency: self.concurrency,
@@ -222,20 +242,47 @@ impl ValueEnum for Door {
     }
 }
 
-impl ValueEnum for Neighbours {
+impl ValueEnum for Special {
     fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
+        const BESIDE: [Neighbours; 3] = Neighbours::ALL;
+        const WAITS: [Waiting; 2] = Waiting::ALL;
+        const ALL: [Special; 5] = [
+            Special::Beside(BESIDE[0]),
+            Special::Beside(BESIDE[1]),
+            Special::Beside(BESIDE[2]),
+            Special::Waits(WAITS[0]),
+            Special::Waits(WAITS[1]),
+        ];
+        &ALL
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        let help = match self {
-            Self::Isolation => {
-                "one that hangs beside a healthy one, at a rate each and then saturated"
-            }
-            Self::ManyHanging => "1,000 that hang beside 100 healthy ones",
-            Self::InFlight => "500 that answer after 10 s, 10,000 requests under way at once",
+        let (name, help) = match self {
+            Self::Beside(neighbours) => (
+                neighbours.name(),
+                match neighbours {
+                    Neighbours::Isolation => {
+                        "one that hangs beside a healthy one, at a rate each and then saturated"
+                    }
+                    Neighbours::ManyHanging => "1,000 that hang beside 100 healthy ones",
+                    Neighbours::InFlight => {
+                        "500 that answer after 10 s, 10,000 requests under way at once"
+                    }
+                },
+            ),
+            Self::Waits(waiting) => (
+                waiting.name(),
+                match waiting {
+                    Waiting::Scheduled => {
+                        "--events deliveries, each for a time of its own within --seconds"
+                    }
+                    Waiting::Backlog => {
+                        "--events deliveries for an endpoint that is down and then bears 200 a second"
+                    }
+                },
+            ),
         };
-        Some(clap::builder::PossibleValue::new(self.name()).help(help))
+        Some(clap::builder::PossibleValue::new(name).help(help))
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::ledger::Desk;
+use super::told::Told;
 use crate::failure::Failure;
 
 /// Where `cloudevents-binary` carries the event's id.
@@ -28,11 +29,13 @@ const ID_HEADER: &str = "ce-subject";
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// What receivers do with a call, after it is noted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Behaviour {
     Answers,
     AnswersAfter(Duration),
     Hangs,
+    /// What it refuses did not arrive.
+    AsTold(Arc<Told>),
 }
 
 /// Calls that are not answered yet, and the most there were at once.
@@ -168,16 +171,23 @@ async fn answer(stream: TcpStream, function: usize, with: Service) {
         let with = &with;
         async move {
             let _call = Call::begin(&with.open);
-            note_arrival(&request, function, &with.desk);
+            let now = Instant::now();
+            let status = match &with.behaviour {
+                Behaviour::AsTold(told) => told.judge(id_of(&request), now),
+                _ => StatusCode::NO_CONTENT,
+            };
+            if status.is_success() {
+                note_arrival(&request, function, &with.desk, now);
+            }
             let mut body = request.into_body();
             while let Some(Ok(_frame)) = body.frame().await {}
             match with.behaviour {
-                Behaviour::Answers => {}
+                Behaviour::Answers | Behaviour::AsTold(_) => {}
                 Behaviour::AnswersAfter(wait) => tokio::time::sleep(wait).await,
                 Behaviour::Hangs => std::future::pending().await,
             }
             let mut response = Response::new(Empty::<Bytes>::new());
-            *response.status_mut() = StatusCode::NO_CONTENT;
+            *response.status_mut() = status;
             Ok::<_, Infallible>(response)
         }
     });
@@ -203,13 +213,13 @@ impl Drop for Call<'_> {
     }
 }
 
-fn note_arrival(request: &Request<Incoming>, function: usize, desk: &Desk) {
-    let now = Instant::now();
-    let id = request
-        .headers()
-        .get(ID_HEADER)
-        .and_then(|id| id.to_str().ok());
-    if let (Some(id), Some(ledger)) = (id, desk.ledger()) {
+fn id_of(request: &Request<Incoming>) -> Option<&str> {
+    let id = request.headers().get(ID_HEADER)?;
+    id.to_str().ok()
+}
+
+fn note_arrival(request: &Request<Incoming>, function: usize, desk: &Desk, now: Instant) {
+    if let (Some(id), Some(ledger)) = (id_of(request), desk.ledger()) {
         // Where each event calls only one of many functions, they count as one.
         let function = function.checked_rem(ledger.functions()).unwrap_or(0);
         ledger.arrive(function, id, ledger.at_us(now));

@@ -53,6 +53,11 @@ impl Sample {
         format!("{tag}-{event}")
     }
 
+    /// The number of the event that a ledger knows by this.
+    pub(crate) fn event_of(id: &str) -> Option<usize> {
+        id.rsplit_once('-')?.1.parse().ok()
+    }
+
     /// The event as the body of a POST.
     pub(crate) fn json(&self, tag: &str, event: usize) -> Bytes {
         let (event_type, id) = (self.event_type(event), Self::id(tag, event));

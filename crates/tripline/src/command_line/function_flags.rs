@@ -20,6 +20,20 @@ pub(crate) struct FunctionFlags {
     #[arg(long, value_name = "N", requires = "rate")]
     pub(crate) burst: Option<u32>,
 
+    /// Deliveries in one request, 2 to 1000, for the formats cloudevents-batch and yandex
+    /// [default: one]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<u32>,
+
+    /// The first delivery of a request waits no longer for others, 1ms to 60s [default: 1s]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = humantime::parse_duration,
+        requires = "batch_size"
+    )]
+    pub(crate) batch_cutoff: Option<Duration>,
+
     /// A header sent with every request, 'name: value'; all of them are given together
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
     pub(crate) headers: Vec<(String, String)>,

@@ -61,6 +61,10 @@ pub(crate) struct Retry {
     /// One attempt may take this long, 100ms to 5m [server's default: 5s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Option<Duration>,
+
+    /// An answer of 2xx counts only if it is JSON without an "error"
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) expect_json_response: Option<bool>,
 }
 
 /// A trigger's conditions.

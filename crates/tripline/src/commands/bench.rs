@@ -1,9 +1,9 @@
 //! `tripline bench`: what a deployment can do, and what it costs.
 
-use crate::bench::options::Bench;
+use crate::bench::options::{Bench, Special};
 use crate::bench::{
-    Backing, Deployment, Interrupt, Neighbours, Report, Target, measure, print_comparison,
-    run_neighbours,
+    Backing, Deployment, Interrupt, Neighbours, Report, Target, Waiting, measure, print_comparison,
+    run_neighbours, run_waiting,
 };
 use crate::command_line::Connection;
 use crate::failure::Failure;
@@ -12,8 +12,14 @@ pub(super) async fn run(options: Bench, connection: &Connection) -> Result<(), F
     // It receives the calls of all that are under way at once.
     process::open_files::allow_many();
     let interrupt = Interrupt::listen()?;
-    if let Some(neighbours) = options.scenario {
-        return Box::pin(run_beside(neighbours, &options, connection, &interrupt)).await;
+    match options.scenario {
+        Some(Special::Beside(neighbours)) => {
+            return Box::pin(run_beside(neighbours, &options, connection, &interrupt)).await;
+        }
+        Some(Special::Waits(waiting)) => {
+            return Box::pin(run_what_waits(waiting, &options, connection, &interrupt)).await;
+        }
+        None => {}
     }
     let reports = match (options.suite, options.spawn) {
         (true, only) => {
@@ -108,6 +114,34 @@ async fn run_beside(
             let mut target = target(backing.name(), options, deployment.connection().clone());
             target.processes.extend(deployment.processes());
             let report = run_neighbours(&run, &target, interrupt).await;
+            let report = report.map_err(|failure| deployment.explain(failure));
+            deployment.stop().await;
+            report?
+        }
+    };
+    report.print(connection.output)?;
+    judge_lost(report.lost())
+}
+
+/// What becomes of deliveries that wait.
+async fn run_what_waits(
+    waiting: Waiting,
+    options: &Bench,
+    connection: &Connection,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let run = options.waiting(waiting);
+    let report = match options.spawn {
+        None => {
+            let target = target("", options, connection.clone());
+            run_waiting(&run, &target, interrupt).await?
+        }
+        Some(backing) => {
+            let start = Deployment::start(backing, &options.servers, &[], connection.output);
+            let mut deployment = interrupt.or(start).await?;
+            let mut target = target(backing.name(), options, deployment.connection().clone());
+            target.processes.extend(deployment.processes());
+            let report = run_waiting(&run, &target, interrupt).await;
             let report = report.map_err(|failure| deployment.explain(failure));
             deployment.stop().await;
             report?

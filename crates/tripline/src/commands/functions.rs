@@ -115,6 +115,7 @@ pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(
                 retry: Some(retry_policy(&retry)).filter(|retry| *retry != Default::default()),
                 settings: Some(given.settings),
                 credentials: Some(given.credentials),
+                expect_json_response: retry.expect_json_response.unwrap_or_default(),
             };
             create(request, connection).await
         }

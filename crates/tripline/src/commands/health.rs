@@ -33,19 +33,17 @@ pub(crate) async fn run(connection: &Connection) -> Result<(), Failure> {
             message: "the server did not answer in time".to_owned(),
             exit_code: 7,
         })??;
+    let server = connection.server()?;
     let ready = answer.into_inner().status() == ServingStatus::Serving;
     if !ready {
-        let message = format!(
-            "{0} is not ready; {0}readyz says what it waits for",
-            connection.server
-        );
+        let message = format!("{0} is not ready; {0}readyz says what it waits for", server);
         return Err(Failure {
             message,
             exit_code: 7,
         });
     }
     let health = Health {
-        server: connection.server.to_string(),
+        server: server.to_string(),
         ready,
     };
     let fields = [

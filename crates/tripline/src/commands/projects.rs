@@ -112,6 +112,43 @@ async fn rotate_secret(
     Ok(())
 }
 
+/// A new key of the system's; only its public half is ever shown, at /.well-known/jwks.json.
+#[derive(Debug, Serialize)]
+struct RotatedKey {
+    kid: String,
+    signs_from: String,
+}
+
+/// That the system's new key is in use.
+#[derive(Debug, Serialize)]
+struct PromotedKey {
+    promoted: &'static str,
+}
+
+async fn rotate_system_key(rotation: Rotation, connection: &Connection) -> Result<(), Failure> {
+    let mut client = connection.projects()?;
+    if rotation.promote {
+        let request = projects::PromoteSystemKeyRequest {};
+        client.promote_system_key(request).await?;
+        let promoted = PromotedKey { promoted: "system" };
+        let fields = [("promoted", promoted.promoted.to_owned())];
+        return output::one(connection.output, &promoted, &fields);
+    }
+    let request = projects::RotateSystemKeyRequest {
+        overlap: Some(protocol::to_duration(rotation.overlap)),
+    };
+    let answer = client.rotate_system_key(request).await?.into_inner();
+    let rotated = RotatedKey {
+        kid: answer.kid,
+        signs_from: show_time(answer.signs_from.as_ref()),
+    };
+    let fields = [
+        ("kid", rotated.kid.clone()),
+        ("signs from", rotated.signs_from.clone()),
+    ];
+    output::one(connection.output, &rotated, &fields)
+}
+
 pub(crate) async fn run(command: Projects, connection: &Connection) -> Result<(), Failure> {
     let mut client = connection.projects()?;
     match command {
@@ -161,5 +198,6 @@ pub(crate) async fn run(command: Projects, connection: &Connection) -> Result<()
         Projects::RotateSecret { name, rotation } => {
             rotate_secret(name, rotation, connection).await
         }
+        Projects::RotateSystemKey { rotation } => rotate_system_key(rotation, connection).await,
     }
 }

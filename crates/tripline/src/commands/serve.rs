@@ -37,6 +37,9 @@ pub(crate) fn run(options: &Serve) -> ExitCode {
         Role::LogService => process::run("log-service", process, async |settings, tasks| {
             log_service::start(settings, tasks).await
         }),
+        Role::ApiGateway => process::run("api-gateway", process, async |settings, tasks| {
+            api_gateway::start(settings, tasks).await
+        }),
         Role::All => process::run("tripline", process, async |settings, tasks| {
             start_all(settings, tasks).await
         }),
@@ -57,6 +60,7 @@ pub(crate) struct Settings {
     pub(crate) function_handler: function_handler::Config,
     pub(crate) delivery_worker: delivery_worker::Config,
     pub(crate) log_service: log_service::Config,
+    pub(crate) api_gateway: api_gateway::Config,
 }
 
 /// `[all]`: the one process that runs all services.
@@ -98,6 +102,7 @@ impl process::Settings for Settings {
         self.function_handler.check(faults);
         self.delivery_worker.check(faults);
         self.log_service.check(faults);
+        self.api_gateway.check(faults);
     }
 }
 
@@ -128,6 +133,7 @@ async fn start_all(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
         function_handler: settings.function_handler,
         delivery_worker: settings.delivery_worker,
         log_service: settings.log_service,
+        api_gateway: settings.api_gateway,
     };
     let surface = all_in_one::build(&configs, ground, &health, tasks)?;
     let router = server::router(surface, &health, tasks)?;

@@ -29,6 +29,7 @@ pub(super) struct ShownTrigger {
     ordering: String,
     backlog: String,
     depth_max: u32,
+    expect_json_response: bool,
     retry: ShownRetry,
     created_at: String,
     updated_at: String,
@@ -73,6 +74,7 @@ impl From<functions::Trigger> for ShownTrigger {
             ordering: trigger.ordering,
             backlog: trigger.backlog,
             depth_max: trigger.depth_max.unwrap_or_default(),
+            expect_json_response: trigger.expect_json_response,
         }
     }
 }
@@ -191,6 +193,15 @@ impl ShownTrigger {
             ("retries", self.retries()),
             ("at most for", time(self.retry.total_max_ms)),
             ("final answers", self.retry.final_statuses.clone()),
+            (
+                "answer",
+                if self.expect_json_response {
+                    "has to be JSON without an error"
+                } else {
+                    ""
+                }
+                .to_owned(),
+            ),
             ("timeout", timeout.to_string()),
             ("to connect", some_time(self.retry.connect_timeout_ms)),
             ("to first byte", some_time(self.retry.first_byte_timeout_ms)),
@@ -249,6 +260,7 @@ pub(crate) async fn run(command: Triggers, connection: &Connection) -> Result<()
             let mut trigger = with_conditions(name, conditions)?;
             trigger.function = function;
             trigger.enabled = Some(!disabled);
+            trigger.expect_json_response = retry.expect_json_response.unwrap_or_default();
             trigger.retry = Some(retry_policy(&retry));
             let request = functions::CreateTriggerRequest {
                 trigger: Some(trigger),
@@ -281,6 +293,7 @@ pub(crate) async fn run(command: Triggers, connection: &Connection) -> Result<()
             let mut trigger = with_conditions(name, conditions)?;
             trigger.function = function.unwrap_or_default();
             trigger.enabled = enabled;
+            trigger.expect_json_response = retry.expect_json_response.unwrap_or_default();
             trigger.retry = Some(retry_policy(&retry));
             update(trigger, paths, connection).await
         }
@@ -371,6 +384,7 @@ fn named_fields(
         ("ordering", conditions.ordering.is_some()),
         ("backlog", conditions.backlog.is_some()),
         ("depth_max", conditions.max_depth.is_some()),
+        ("expect_json_response", retry.expect_json_response.is_some()),
         ("enabled", enabled.is_some()),
         ("retry.retries", retry.retries.is_some()),
         ("retry.interval", retry.interval.is_some()),

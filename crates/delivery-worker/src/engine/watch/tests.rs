@@ -60,6 +60,10 @@ impl Memory {
 
 #[tonic::async_trait]
 impl EndpointMemory for Memory {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn keep(&self, learned: &[(String, String)], time: Duration) -> Result<(), Unavailable> {
         self.asked()?.keep(learned, time).await
     }

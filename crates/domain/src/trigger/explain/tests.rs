@@ -53,6 +53,7 @@ fn trigger() -> Trigger {
         ordering: Ordering::default(),
         backlog: Backlog::default(),
         depth_max: DEPTH_MAX,
+        script: None,
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
         revision: 1,
@@ -132,7 +133,7 @@ fn the_condition_that_fails_is_told_with_what_was_wanted_and_found() {
 }
 
 #[test]
-fn an_attribute_that_is_asked_for_and_missing_does_not_match() {
+fn s2_32_an_attribute_that_is_asked_for_and_missing_does_not_match() {
     let mut event = event();
     event.extensions.clear();
     assert_eq!(trigger().matches(&event), None);
@@ -142,6 +143,42 @@ fn an_attribute_that_is_asked_for_and_missing_does_not_match() {
         trigger.matches(&event).is_some(),
         "any, where none is named"
     );
+}
+
+#[test]
+fn s2_31_an_option_lists_what_may_be_and_what_is_not_named_is_any() {
+    let matches = |db: &str, col: &str| {
+        let mut trigger = trigger();
+        trigger.options = [("db".to_owned(), "a,b".to_owned())].into();
+        let mut event = event();
+        event.extensions = [
+            ("db".to_owned(), db.to_owned()),
+            ("col".to_owned(), col.to_owned()),
+        ]
+        .into();
+        trigger.matches(&event).is_some()
+    };
+    assert!(matches("a", "users") && matches("b", "users"));
+    assert!(!matches("c", "users"));
+    assert!(!matches("a,b", "users"), "one of them, not the list");
+    assert!(matches("a", "orders"), "no table is named: every table");
+}
+
+#[test]
+fn s2_34_a_filter_is_asked_about_files_too() {
+    let matches = |size: u32| {
+        let mut trigger = trigger();
+        trigger.on = vec!["FILE_CREATE".parse().unwrap()];
+        trigger.subject = None;
+        trigger.options.clear();
+        trigger.filter = Some(Filter::parse("data.meta.size > 100").unwrap());
+        let mut event = event();
+        event.event_type = EventType::parse("FILE_CREATE").unwrap();
+        event.data = format!(r#"{{"path":"/photo.jpg","meta":{{"size":{size}}}}}"#).into();
+        trigger.matches(&event).is_some()
+    };
+    assert!(matches(101));
+    assert!(!matches(99));
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn a_setting_out_of_range_is_named() {
             cutoff: Some(protocol::to_duration(std::time::Duration::from_secs(1))),
         });
     });
-    check(&request, "settings.batching", "10");
+    check(&request, "settings.batching", "cloudevents-structured");
     let request = wire::CreateFunctionRequest {
         credentials: Some(bearer("two words")),
         ..welcome()
@@ -206,6 +206,64 @@ fn a_trigger_has_a_filter_options_and_a_template() {
     assert!(refused.message.contains("line 2"), "{}", refused.message);
     let refused = fault(|it| it.options = [("Db".to_owned(), String::new())].into());
     assert_eq!(refused.field.as_deref(), Some("options"));
+}
+
+#[test]
+fn batching_is_for_formats_that_carry_several() {
+    let batching = wire::Batching {
+        size_max: 10,
+        cutoff: Some(Duration {
+            seconds: 1,
+            nanos: 0,
+        }),
+    };
+    let request = |format: &str| wire::CreateFunctionRequest {
+        format: format.to_owned(),
+        settings: Some(wire::FunctionSettings {
+            batching: Some(batching),
+            ..settings()
+        }),
+        ..welcome()
+    };
+    for format in ["cloudevents-batch", "yandex"] {
+        let (function, _) = defined(&request(format));
+        assert_eq!(function.settings.batching.unwrap().size_max, 10);
+    }
+    for format in ["", "kii", "extremum", "cloudevents-binary"] {
+        let fault = fault_of(&request(format));
+        assert_eq!(fault.field.as_deref(), Some("settings.batching"));
+        let allowed = fault.allowed.unwrap_or_default();
+        assert!(
+            allowed.contains("cloudevents-batch and yandex"),
+            "{allowed}"
+        );
+    }
+    let (mut function, _) = defined(&request("yandex"));
+    let other = wire::Function {
+        format: "kii".to_owned(),
+        ..wire::Function::default()
+    };
+    let change = update(other, &["format"]);
+    let fault = change_function(&mut function, &change, Timestamp::UNIX_EPOCH).unwrap_err();
+    assert_eq!(fault.field.as_deref(), Some("settings.batching"));
+}
+
+#[test]
+fn s2_14_a_trigger_takes_any_2xx_unless_it_expects_json() {
+    let (_, made) = defined(&wire::CreateFunctionRequest {
+        on: vec!["AUTH_LOGIN".to_owned()],
+        expect_json_response: true,
+        ..welcome()
+    });
+    let mut made = made.unwrap();
+    assert!(made.retry.expects_json);
+    let now = Timestamp::UNIX_EPOCH;
+    let silent = wire::Trigger::default();
+    change_trigger(&mut made, &silent, Some(&mask(&["retry"])), now).unwrap();
+    assert!(made.retry.expects_json, "the policy is another matter");
+    let paths = mask(&["expect_json_response"]);
+    change_trigger(&mut made, &silent, Some(&paths), now).unwrap();
+    assert!(!made.retry.expects_json);
 }
 
 #[test]

@@ -110,7 +110,10 @@ fn describe(error: &hyper_util::client::legacy::Error) -> String {
 
 impl Envelope {
     fn new(connection: &Connection) -> Result<Self, Failure> {
-        let server = connection.emitter.as_ref().unwrap_or(&connection.server);
+        let server = match &connection.emitter {
+            Some(emitter) => emitter.clone(),
+            None => connection.server()?,
+        };
         let project = connection.project.as_deref().unwrap_or("default");
         let uri = format!(
             "{}/v1/projects/{project}/events",

@@ -1,6 +1,7 @@
 //! A function's settings: from flags to what the server takes, and from its answer to lines.
 
 use std::fmt;
+use std::time::Duration;
 
 use protocol::functions::v1 as functions;
 use protocol::functions::v1::authorization::Kind;
@@ -10,6 +11,9 @@ use super::super::show_time;
 use super::super::triggers::read_text;
 use crate::command_line::{CredentialFlags, FunctionFlags};
 use crate::failure::Failure;
+
+/// Where only the size of a batch is given.
+const BATCH_CUTOFF: Duration = Duration::from_secs(1);
 
 /// What the flags say, and the paths of the fields they name.
 pub(super) struct Given {
@@ -30,6 +34,14 @@ pub(super) fn given(flags: &FunctionFlags) -> Result<Given, Failure> {
         paths.push("settings.rate");
         let burst = flags.burst.unwrap_or_default();
         settings.rate = Some(functions::RateLimit { per_second, burst });
+    }
+    if let Some(size_max) = flags.batch_size {
+        paths.push("settings.batching");
+        let cutoff = flags.batch_cutoff.unwrap_or(BATCH_CUTOFF);
+        settings.batching = Some(functions::Batching {
+            size_max,
+            cutoff: Some(protocol::to_duration(cutoff)),
+        });
     }
     if !flags.headers.is_empty() {
         paths.push("settings.headers");
@@ -136,6 +148,7 @@ pub(super) fn path_of(name: &str) -> Option<&'static str> {
         "concurrency" => "settings.concurrency_max",
         "rate" => "settings.rate",
         "headers" => "settings.headers",
+        "batch" => "settings.batching",
         "disable-after" => "settings.disable_after",
         "token" => "settings.token",
         "proxy" => "settings.proxy",
@@ -161,6 +174,8 @@ pub(super) struct ShownSettings {
     concurrency_max: Option<u32>,
     rate_per_second: Option<f64>,
     burst: Option<u32>,
+    batch_size_max: Option<u32>,
+    batch_cutoff_ms: Option<u64>,
     headers: Vec<(String, String)>,
     disable_on_gone: bool,
     disable_after_ms: Option<u64>,
@@ -206,6 +221,8 @@ impl ShownSettings {
             concurrency_max: Some(settings.concurrency_max).filter(|most| *most > 0),
             rate_per_second: settings.rate.map(|rate| rate.per_second),
             burst: settings.rate.map(|rate| rate.burst),
+            batch_size_max: settings.batching.map(|batching| batching.size_max),
+            batch_cutoff_ms: millis(settings.batching.and_then(|batching| batching.cutoff)),
             headers: headers.map(|field| (field.name, field.value)).collect(),
             disable_on_gone: settings.disable_on_gone,
             disable_after_ms: millis(settings.disable_after),
@@ -237,7 +254,7 @@ impl ShownSettings {
         let number = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
         let time = |millis: Option<u64>| {
             millis
-                .map(|ms| humantime::format_duration(std::time::Duration::from_millis(ms)))
+                .map(|ms| humantime::format_duration(Duration::from_millis(ms)))
                 .map(|shown| shown.to_string())
                 .unwrap_or_default()
         };
@@ -246,6 +263,9 @@ impl ShownSettings {
             let burst = self.burst.unwrap_or(1);
             format!("{rate}/s, {burst} at once")
         });
+        let batch = self
+            .batch_size_max
+            .map(|size| format!("up to {size}, after {}", time(self.batch_cutoff_ms)));
         let headers = self
             .headers
             .iter()
@@ -260,6 +280,7 @@ impl ShownSettings {
             ),
             ("concurrency", number(self.concurrency_max)),
             ("rate", rate.unwrap_or_default()),
+            ("batch", batch.unwrap_or_default()),
             ("headers", headers.collect::<Vec<_>>().join("\n")),
             ("disabled on 410", yes(self.disable_on_gone)),
             ("disabled after", time(self.disable_after_ms)),

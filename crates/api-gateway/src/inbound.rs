@@ -1,0 +1,3 @@
+//! What comes in: calls of `/api/v2/SERVICE/…`.
+
+pub mod http;

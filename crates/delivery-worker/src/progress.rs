@@ -1,0 +1,214 @@
+//! How far a message has come, for whoever is given it again after this worker has died.
+//!
+//! A message is acknowledged when the last of its deliveries is settled. If its worker dies before,
+//! the next one is given all of it. So what was settled durably is noted down meanwhile, where other
+//! workers find it. Advisory: without the note a delivery is repeated, and a note is only ever about
+//! an attempt that was settled, so that nothing is left out because of it.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::delivery::Consignment;
+use sha2::{Digest as _, Sha256};
+
+/// What became of one attempt of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// The delivery has ended.
+    Ended,
+    /// It is tried again; the next attempt waits elsewhere.
+    Waits,
+}
+
+impl Mark {
+    const fn letter(self) -> u8 {
+        match self {
+            Self::Ended => b'e',
+            Self::Waits => b'w',
+        }
+    }
+
+    const fn of_letter(letter: u8) -> Option<Self> {
+        match letter {
+            b'e' => Some(Self::Ended),
+            b'w' => Some(Self::Waits),
+            _ => None,
+        }
+    }
+}
+
+/// Of one message with several deliveries.
+#[derive(Debug)]
+pub struct Progress {
+    name: String,
+    marks: Mutex<Marks>,
+}
+
+#[derive(Debug)]
+struct Marks {
+    /// A letter for each delivery, in the order of the message; `.` is open.
+    letters: Vec<u8>,
+    /// Somebody will note it down already.
+    is_listed: bool,
+    /// Of what is marked and not noted down yet.
+    repeatable: Vec<Repeatable>,
+}
+
+/// A request that would be made once more if this worker died now. Counts until it is dropped.
+#[derive(Debug)]
+pub struct Repeatable(Arc<AtomicUsize>);
+
+impl Repeatable {
+    pub fn count_in(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Repeatable {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Progress {
+    /// Of a message that nothing is known of; `None` where it has one delivery, since that is
+    /// settled and acknowledged at once.
+    pub fn of(shard: u16, consignments: &[Consignment]) -> Option<Self> {
+        let targets = || consignments.iter().flat_map(|one| &one.targets);
+        let count = targets().count();
+        if count < 2 {
+            return None;
+        }
+        // Of what the attempts are, not of the message: whoever is given them again knows no more.
+        let mut hash = Sha256::new();
+        for target in targets() {
+            hash.update(target.delivery.uuid().as_bytes());
+            hash.update(target.generation.to_be_bytes());
+            hash.update(target.next_attempt.to_be_bytes());
+        }
+        let mut name = format!("progress/{shard}/");
+        for byte in hash.finalize().iter().take(16) {
+            // Writing to a string cannot fail.
+            let _ = write!(name, "{byte:02x}");
+        }
+        Some(Self {
+            name,
+            marks: Mutex::new(Marks {
+                letters: vec![b'.'; count],
+                is_listed: false,
+                repeatable: Vec::new(),
+            }),
+        })
+    }
+
+    /// Under which it is noted down.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Marks the delivery at this place; whether it has to be listed for noting it down.
+    pub fn mark(&self, place: usize, mark: Mark, repeatable: Option<Repeatable>) -> bool {
+        let mut marks = self.marks();
+        marks.repeatable.extend(repeatable);
+        if let Some(letter) = marks.letters.get_mut(place) {
+            *letter = mark.letter();
+        }
+        !std::mem::replace(&mut marks.is_listed, true)
+    }
+
+    /// As it is noted down, and what is to be dropped when it is; from now on a further mark lists
+    /// it again.
+    pub fn take_note(&self) -> ((String, String), Vec<Repeatable>) {
+        let mut marks = self.marks();
+        marks.is_listed = false;
+        let letters = String::from_utf8_lossy(&marks.letters).into_owned();
+        let repeatable = std::mem::take(&mut marks.repeatable);
+        ((self.name.clone(), letters), repeatable)
+    }
+
+    /// The message is acknowledged: nothing of it is repeated.
+    pub fn is_over(&self) {
+        let over = std::mem::take(&mut self.marks().repeatable);
+        drop(over);
+    }
+
+    /// What a note says of the delivery at this place.
+    pub fn read(note: &str, place: usize) -> Option<Mark> {
+        Mark::of_letter(*note.as_bytes().get(place)?)
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use domain::Timestamp;
+    use domain::delivery::Target;
+    use domain::event::Event;
+    use domain::event_type::EventType;
+    use domain::id::{DeliveryId, EventId};
+    use domain::pattern::Captures;
+
+    use super::*;
+
+    fn message(attempts: &[u32]) -> Vec<Consignment> {
+        let eid = EventId::new(Timestamp::UNIX_EPOCH, [1; 10]);
+        let target = |(number, next_attempt): (usize, &u32)| Target {
+            delivery: DeliveryId::derive(eid, &number.to_string()),
+            trigger: "trigger".parse().unwrap(),
+            function: "function".parse().unwrap(),
+            captures: Captures::default(),
+            next_attempt: *next_attempt,
+            generation: 0,
+            revision: 1,
+            is_held: false,
+        };
+        let event = Event::of_type(
+            eid,
+            "default".parse().unwrap(),
+            EventType::parse("order.paid").unwrap(),
+            Bytes::new(),
+        );
+        vec![Consignment {
+            event,
+            targets: attempts.iter().enumerate().map(target).collect(),
+        }]
+    }
+
+    #[test]
+    fn what_was_settled_is_read_back_and_the_rest_is_open() {
+        let progress = Progress::of(3, &message(&[1, 1, 1])).unwrap();
+        let count = Arc::default();
+        let repeatable = Repeatable::count_in(&count);
+        assert!(progress.mark(0, Mark::Ended, None));
+        assert!(
+            !progress.mark(2, Mark::Waits, Some(repeatable)),
+            "it is listed already"
+        );
+        let ((name, note), repeatable) = progress.take_note();
+        assert_eq!(count.load(Ordering::Relaxed), 1, "until it is noted down");
+        drop(repeatable);
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        assert!(name.starts_with("progress/3/"), "{name}");
+        let read = [0, 1, 2, 3].map(|place| Progress::read(&note, place));
+        assert_eq!(read, [Some(Mark::Ended), None, Some(Mark::Waits), None]);
+        assert!(progress.mark(1, Mark::Ended, None), "and is listed again");
+    }
+
+    #[test]
+    fn the_same_attempts_have_the_same_name_and_others_another() {
+        let name = |attempts: &[u32]| {
+            let progress = Progress::of(3, &message(attempts)).unwrap();
+            progress.name().to_owned()
+        };
+        assert_eq!(name(&[1, 1]), name(&[1, 1]));
+        assert_ne!(name(&[1, 1]), name(&[1, 2]), "the retry is another attempt");
+        assert_ne!(name(&[1, 1]), name(&[1, 1, 1]));
+        assert!(Progress::of(3, &message(&[1])).is_none());
+    }
+}

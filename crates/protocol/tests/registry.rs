@@ -7,8 +7,8 @@ use domain::Timestamp;
 use domain::filter::Filter;
 use domain::format::Format;
 use domain::function::{
-    Authorization, Batching, ClientCertificate, Credentials, Disabled, Function, FunctionSettings,
-    RateLimit, RotatingSecret, Signing, TokenAlgorithm,
+    AnswerShape, Authorization, Batching, ClientCertificate, Credentials, Disabled, Function,
+    FunctionSettings, Handler, RateLimit, RotatingSecret, Signing, TokenAlgorithm,
 };
 use domain::registry::Change;
 use domain::retry::{Backoff, RetryPolicy};
@@ -51,6 +51,10 @@ fn function(authorization: Authorization) -> Function {
             token: Some(TokenAlgorithm::Hs256),
             proxy: Some("http://proxy.example:3128".parse().unwrap()),
             authorities: Some("pem".to_owned()),
+            endpoint: Some("onOrder".to_owned()),
+            parameters_schema: Some(r#"{"type":"object"}"#.to_owned()),
+            answer: AnswerShape::Enveloped,
+            handlers: vec![Handler::Main, Handler::OnSignal],
         },
         credentials: Credentials {
             authorization,

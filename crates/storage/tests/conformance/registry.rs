@@ -8,8 +8,8 @@ use domain::access::{ApiKey, KeyHash, Scope};
 use domain::filter::Filter;
 use domain::format::Format;
 use domain::function::{
-    Authorization, Batching, ClientCertificate, Credentials, Disabled, Function, FunctionSettings,
-    RateLimit, RotatingSecret, Signing, TokenAlgorithm,
+    AnswerShape, Authorization, Batching, ClientCertificate, Credentials, Disabled, Function,
+    FunctionSettings, Handler, RateLimit, RotatingSecret, Signing, TokenAlgorithm,
 };
 use domain::registry::{Change, Project, Registry, Update};
 use domain::retry::{Backoff, RetryPolicy};
@@ -86,6 +86,10 @@ fn settings() -> FunctionSettings {
         token: Some(TokenAlgorithm::EdDsa),
         proxy: Some("http://proxy.example:3128".parse().unwrap()),
         authorities: Some("-----BEGIN CERTIFICATE-----".to_owned()),
+        endpoint: Some("onOrder".to_owned()),
+        parameters_schema: Some(r#"{"type":"object"}"#.to_owned()),
+        answer: AnswerShape::Enveloped,
+        handlers: vec![Handler::Main, Handler::OnSignal],
     }
 }
 

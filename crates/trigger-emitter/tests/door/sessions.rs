@@ -40,7 +40,6 @@ fn session(ago: Duration) -> Session {
         lineage: Lineage {
             depth: 2,
             ancestry: vec!["audit".to_owned(), "shop/welcome".to_owned()],
-            reply_to: None,
         },
         issued_at,
         expires_at: issued_at + LIFETIME_DEFAULT,

@@ -136,3 +136,68 @@ async fn a_function_is_invoked_from_the_command_line() {
     let twice = ["functions", "create", "shop/price", "--url", &url];
     client.run(&twice).await.refused(6);
 }
+
+#[tokio::test]
+async fn s4_15_s4_16_s4_17_s4_29_each_function_is_called_once_with_its_messages_of_a_request() {
+    let system = Embedded::start().await;
+    let client = system.client();
+    let receiver = Receiver::start().await;
+    receiver.answer_by(|request| {
+        let status = if request.path == "/fails" { 500 } else { 200 };
+        Answer::status(status)
+    });
+    // m1 -> one, both, fails; m2 -> both; m3 -> nobody.
+    for (name, on) in [
+        ("one", &["file.object.create"][..]),
+        ("both", &["file.object.create", "queue.message.receive"]),
+        ("fails", &["file.object.create"]),
+    ] {
+        let url = receiver.url(&format!("/{name}"));
+        let function = format!("my-package/{name}");
+        let mut words = vec!["functions", "create", &function, "--url", &url];
+        words.extend(["--format", "yandex", "--batch-size", "10"]);
+        words.extend(["--batch-cutoff", "500ms", "--interval", "1s"]);
+        words.extend(on.iter().flat_map(|on| ["--on", on]));
+        client.run(&words).await.done();
+    }
+    let created = |id: &str| {
+        json!({"event_metadata": {"event_id": id,
+            "event_type": "yandex.cloud.events.storage.ObjectCreate",
+            "created_at": "2019-12-19T14:17:47.847365Z"},
+            "details": {"bucket_id": "photos", "object_id": format!("{id}.jpg")}})
+    };
+    let signal = json!({"event_metadata": {"event_id": "m2",
+        "event_type": "yandex.cloud.events.messagequeue.QueueMessage",
+        "created_at": "2019-12-19T14:17:47.847365Z"},
+        "details": {"queue_id": "a:b:orders", "message": {"message_id": "m2", "body": "hello",
+        "attributes": {"SentTimestamp": "1569285804456"}}}});
+    let timer = json!({"event_metadata": {"event_id": "m3",
+        "event_type": "yandex.cloud.events.serverless.triggers.TimerMessage",
+        "created_at": "2019-12-19T14:17:47.847365Z"},
+        "details": {"trigger_id": "t1", "payload": ""}});
+    let body = json!({"messages": [created("m1"), signal, timer]});
+    let url = format!("{}/v1/projects/default/functions", system.url());
+    let answer = Http::default().post_json(&url, None, &body).await.unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    // The one that fails is called again, the others are not.
+    let requests = receiver.wait_for(4, SOON).await;
+    let ids = |path: &str| {
+        let of_path = requests.iter().filter(|request| request.path == path);
+        let bodies: Vec<Value> = of_path.map(|request| request.json()).collect();
+        let ids = bodies.iter().map(|body| {
+            let messages = body["messages"].as_array().unwrap().iter();
+            messages
+                .map(|message| {
+                    message["event_metadata"]["event_id"]
+                        .as_str()
+                        .unwrap()
+                        .to_owned()
+                })
+                .collect::<Vec<_>>()
+        });
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(ids("/one"), [["m1"]]);
+    assert_eq!(ids("/both"), [["m1", "m2"]]);
+    assert_eq!(ids("/fails"), [["m1"], ["m1"]]);
+}

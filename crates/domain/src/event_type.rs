@@ -160,6 +160,11 @@ impl EventType {
         reserved_prefix(self.as_str()).is_some()
     }
 
+    /// Whether it tells of a call whose caller was answered, and has no use for another.
+    pub fn is_of_a_call(&self) -> bool {
+        matches!(self.number(), Some(6000 | 6001 | 6003))
+    }
+
     /// Whether it tells of a delivery that has failed for good.
     pub fn is_dead_letter(&self) -> bool {
         self.number() == Some(catalogue::DELIVERY_DEAD.number)

@@ -153,6 +153,7 @@ impl Schedule {
             causation_id: None,
             depth: 0,
             ancestry: Vec::new(),
+            reply_to: None,
             deliver_at: None,
             traceparent: None,
             extensions: BTreeMap::new(),

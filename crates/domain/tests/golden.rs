@@ -74,6 +74,7 @@ impl Case {
             causation_id: None,
             depth: 0,
             ancestry: Vec::new(),
+            reply_to: None,
             deliver_at: time_of(self.deliver_at.as_ref()),
             traceparent: self.traceparent.clone(),
             extensions: BTreeMap::new(),

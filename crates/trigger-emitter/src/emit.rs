@@ -233,7 +233,7 @@ impl Door {
         }
         let mut candidates = Vec::with_capacity(drafts.len());
         for (number, draft) in drafts.into_iter().enumerate() {
-            let candidate = self.candidate(call, draft);
+            let candidate = self.candidate(call, draft, in_turn(random()?, number));
             let mut candidate =
                 candidate.map_err(|fault| fault.within(&format!("events[{number}]")))?;
             if let Some(key) = idempotency_key {
@@ -254,18 +254,18 @@ impl Door {
         draft: Draft,
         idempotency_key: Option<&str>,
     ) -> Result<Candidate, Fault> {
-        let mut candidate = self.candidate(call, draft)?;
+        let mut candidate = self.candidate(call, draft, random()?)?;
         if let Some(key) = idempotency_key {
             candidate.key = Some(Key::of_idempotency(&call.project, key, 0));
         }
         Ok(candidate)
     }
 
-    fn candidate(&self, call: &Call, draft: Draft) -> Result<Candidate, Fault> {
+    fn candidate(&self, call: &Call, draft: Draft, random: [u8; 10]) -> Result<Candidate, Fault> {
         let has_own_id = draft.id.is_some();
         let circumstances = Circumstances {
             now: Timestamp::now(),
-            random: random()?,
+            random,
             traceparent: telemetry::trace::outgoing(call.traceparent.as_deref()),
             data_bytes_max: self.0.limits.data_bytes_max,
         };
@@ -487,6 +487,14 @@ fn repeat_of(eid: EventId, event: &Event) -> Accepted {
         eid,
         is_duplicate: true,
     }
+}
+
+/// The ids of events of one request sort as they came: behind the time stands their number.
+fn in_turn(mut random: [u8; 10], number: usize) -> [u8; 10] {
+    let [high, low] = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
+    let [first, second, ..] = &mut random;
+    (*first, *second) = (high, low);
+    random
 }
 
 fn random() -> Result<[u8; 10], Fault> {

@@ -48,6 +48,8 @@ impl Engine {
         let format = job.batch;
         let mut jobs = vec![job];
         jobs.extend(others);
+        // As they were accepted, however many shards they came by.
+        jobs.sort_by_key(|job| job.event.eid);
         for job in &mut jobs {
             drop(job.queued.take());
         }

@@ -5,5 +5,6 @@
     reason = "a broken set-up should stop the test"
 )]
 
+mod direct;
 mod now;
 mod support;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use broker::{Broker, Embedded, Queue, Topology};
 use bytes::Bytes;
 use coordination::EmbeddedCoordination;
@@ -15,17 +16,20 @@ use domain::function::{Credentials, Function, FunctionSettings, parse_url};
 use domain::name::{FunctionName, ProjectName};
 use domain::record::Record;
 use domain::registry::{Change, Project, Update};
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use lifecycle::{Health, Tasks};
 use protocol::envelope::Envelope;
 use protocol::registry_feed::RegistryView;
 use tempfile::TempDir;
+use tower::ServiceExt as _;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) struct World {
     pub(crate) project: ProjectName,
     pub(crate) calls: CallNow,
-    _service: Service,
+    pub(crate) service: Service,
     registry: RegistryView,
     broker: Arc<dyn Broker>,
     tasks: Tasks,
@@ -75,7 +79,7 @@ impl World {
         let world = Self {
             project,
             calls: service.call_now().clone(),
-            _service: service,
+            service,
             registry,
             broker,
             tasks,
@@ -119,6 +123,24 @@ impl World {
             content: Content::Json(body),
             ..Ask::new(function, event)
         }
+    }
+
+    /// Posts a body to a path of the worker's; the answer with its body.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Response<Bytes> {
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.into())).unwrap();
+        let answer = self.service.http().oneshot(request).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Response::from_parts(parts, body)
     }
 
     /// The next records; each is acknowledged.

@@ -102,7 +102,8 @@ impl Pace {
     }
 }
 
-/// `None` where there is nothing to be done: the function is gone, or it is under way already.
+/// `None` where there is nothing to be done: the function is gone, it is under way already, or it
+/// was a call whose caller has had an answer.
 fn plan_one(
     redrive: &Redrive,
     candidate: Candidate,
@@ -110,6 +111,9 @@ fn plan_one(
     registry: &Registry,
 ) -> Option<Planned> {
     let Candidate { event, delivery } = candidate;
+    if event.event_type.is_of_a_call() {
+        return None;
+    }
     let project = &redrive.project;
     let due_at = Timestamp::UNIX_EPOCH;
     let to_function = redrive.order.to_function.as_ref();

@@ -8,8 +8,8 @@ use domain::access::{ApiKey, KeyHash, Scope};
 use domain::filter::Filter;
 use domain::format::Format;
 use domain::function::{
-    Authorization, Batching, ClientCertificate, Credentials, Disabled, Function, FunctionSettings,
-    RateLimit, RotatingSecret, Signing, TokenAlgorithm,
+    AnswerShape, Authorization, Batching, ClientCertificate, Credentials, Disabled, Function,
+    FunctionSettings, Handler, RateLimit, RotatingSecret, Signing, TokenAlgorithm,
 };
 use domain::registry::{Change, Project, Registry, Update};
 use domain::retry::{Backoff, RetryPolicy};
@@ -88,8 +88,8 @@ fn settings() -> FunctionSettings {
         authorities: Some("-----BEGIN CERTIFICATE-----".to_owned()),
         endpoint: Some("onOrder".to_owned()),
         parameters_schema: Some(r#"{"type":"object"}"#.to_owned()),
-        answer: domain::function::AnswerShape::Enveloped,
-        handlers: vec![domain::function::Handler::Main],
+        answer: AnswerShape::Enveloped,
+        handlers: vec![Handler::Main, Handler::OnSignal],
         events_in_answers: Some(true),
     }
 }

@@ -11,6 +11,7 @@ mod plain;
 
 mod answer;
 mod messages;
+mod schmuckli;
 mod space_cloud;
 
 use std::sync::Arc;
@@ -315,6 +316,10 @@ fn read_events(mode: Mode, headers: &HeaderMap, body: &Bytes) -> Result<(Brought
         }
         Mode::Plain => {
             let members = json::object(body)?;
+            if members.get(schmuckli::EVENT_ID).is_some() {
+                let draft = schmuckli::read(&members)?;
+                return Ok((Brought::One(Box::new(draft)), Dialect::PlainJson));
+            }
             // A CloudEvent under the media type of all JSON is recognised by its version.
             let (draft, dialect) = if members.get("specversion").is_some() {
                 (structured::read(&members, body)?, Dialect::CloudEventsJson)

@@ -163,6 +163,7 @@ fn registry() -> RegistryView {
         project("default"),
         project("acme"),
         key("emits", &[Scope::Emit], None),
+        key("manages", &[Scope::Manage], None),
         key("reads", &[Scope::Read], None),
         key("revoked", &Scope::ALL, Some(Timestamp::UNIX_EPOCH)),
         Change::SessionKeys(SessionKeys::of(&system_keys())),

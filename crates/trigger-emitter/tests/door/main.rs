@@ -10,7 +10,10 @@ mod harness;
 
 mod accepted;
 mod loops;
+mod messages;
 mod refused;
+mod space_cloud;
+mod synchronous;
 mod unread;
 
 mod keys;

@@ -539,3 +539,25 @@ async fn s4_37_a_trigger_table_and_s5_27_scripts_are_installed_for_functions_by_
     handler.stop().await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn s5_30_scripts_are_not_installed_where_they_are_switched_off() {
+    let world = World::embedded().await;
+    let config = function_handler::Config {
+        scripting: false,
+        ..function_handler::Config::default()
+    };
+    let handler = Handler::start_with(&world, config, true).await;
+    let script = br#"[{"name": "db.get.queued", "config": {"url": "http://localhost:9000/"}}]"#;
+    let request = ImportRequest {
+        kind: "dreamfactory".to_owned(),
+        ..import("scripts", script)
+    };
+    let refused = handler.imports().import(handler.with_key(request)).await;
+    let refused = fault(refused);
+    assert_eq!(refused.kind, FaultKind::Unavailable);
+    assert_eq!(refused.kind.http_status().as_u16(), 503);
+    assert_eq!(handler.trigger_names().await, [""; 0]);
+    handler.stop().await;
+    world.stop().await;
+}

@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "registry",
         "waiting",
         "delivery",
+        "invocation",
         "logs",
         "redrive",
         "gateway",

@@ -5,6 +5,7 @@
     reason = "a broken set-up should stop the test"
 )]
 
+mod api_gateway;
 mod api_keys;
 mod at_least_once;
 mod bad_input;
@@ -21,6 +22,7 @@ mod outages;
 mod outages_under_load;
 mod profiles;
 mod quick_start;
+mod receivers;
 mod retries;
 mod secrets_and_egress;
 mod shaping;

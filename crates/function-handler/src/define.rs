@@ -14,6 +14,7 @@ use domain::function::{
 use domain::name::{FunctionName, Name, ProjectName};
 use domain::pattern::PathPattern;
 use domain::retry::RetryPolicy;
+use domain::schema::Schema;
 use domain::template::Template;
 use domain::trigger::{DEPTH_MAX, Trigger};
 use jiff::Timestamp;
@@ -37,7 +38,8 @@ const AFFIX_BYTES_MAX: usize = 1024;
 const FUNCTION_FIELDS: &str = "url, format, settings, settings.paused, \
      settings.concurrency_max, settings.rate, settings.headers, settings.batching, \
      settings.disable_on_gone, settings.disable_after, settings.signing, settings.token, \
-     settings.proxy, settings.authorities, credentials, credentials.authorization, \
+     settings.proxy, settings.authorities, settings.endpoint, settings.parameters_schema, \
+     settings.answer, settings.handlers, credentials, credentials.authorization, \
      credentials.client_certificate";
 const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, options, filter, \
      format, template, template_content_type, ordering, backlog, depth_max, \
@@ -244,6 +246,10 @@ fn change_settings(
         "settings.token" => settings.token = wanted.token,
         "settings.proxy" => settings.proxy = wanted.proxy,
         "settings.authorities" => settings.authorities = wanted.authorities,
+        "settings.endpoint" => settings.endpoint = wanted.endpoint,
+        "settings.parameters_schema" => settings.parameters_schema = wanted.parameters_schema,
+        "settings.answer" => settings.answer = wanted.answer,
+        "settings.handlers" => settings.handlers = wanted.handlers,
         other => return Err(unknown_path(other, FUNCTION_FIELDS)),
     }
     Ok(())
@@ -251,6 +257,13 @@ fn change_settings(
 
 pub(crate) fn check(function: &Function) -> Result<(), Fault> {
     let settings = function.settings.check();
+    if let (Ok(()), Some(schema)) = (&settings, &function.settings.parameters_schema) {
+        Schema::parse(schema).map_err(|error| {
+            let allowed = "a JSON Schema that refers to nothing outside itself";
+            let field = "settings.parameters_schema";
+            Fault::invalid(field, schema, error.to_string(), allowed)
+        })?;
+    }
     settings
         .and_then(|()| check_batching(&function.settings, function.format))
         .and_then(|()| function.credentials.check())

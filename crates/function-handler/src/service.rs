@@ -132,6 +132,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             broker: Arc::clone(&broker),
             index: Arc::clone(&index),
             outbound: outbound.clone(),
+            replier: broker.replier(),
             room: Arc::clone(&waiting_room),
             tasks: tasks.clone(),
             messages_in_hand_max: config.messages_in_hand_max,

@@ -6,6 +6,8 @@
     reason = "a broken set-up should stop the test"
 )]
 
+#[path = "conformance/gateways.rs"]
+mod gateways;
 #[path = "conformance/lanes.rs"]
 mod lanes;
 #[path = "conformance/lines.rs"]
@@ -229,6 +231,9 @@ on_both_databases! {
         a_version_that_cannot_be_put_in_force_leaves_everything,
         of_two_who_deploy_at_once_one_is_told_to_try_again,
         schedules_of_a_version_come_and_go_and_keep_their_time;
+    gateways:
+        services_are_kept_with_what_their_calls_fire,
+        a_script_is_kept_as_it_was_made;
     token_keys:
         token_keys_are_made_once_and_replaced,
         token_keys_are_in_no_table_in_clear;

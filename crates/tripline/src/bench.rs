@@ -7,6 +7,7 @@
 mod deployment;
 mod door;
 mod functions;
+mod gateway;
 mod interrupt;
 mod ledger;
 mod measure;
@@ -23,6 +24,7 @@ mod told;
 mod waiting;
 
 pub(crate) use deployment::{Backing, Deployment};
+pub(crate) use gateway::run as run_gateway;
 pub(crate) use interrupt::Interrupt;
 pub(crate) use measure::{Target, measure};
 pub(crate) use neighbours::{Neighbours, run as run_neighbours};

@@ -8,6 +8,7 @@ use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
 use protocol::gateway::v1::gateway_service_client::GatewayServiceClient;
 use protocol::gateway::v1::script_service_client::ScriptServiceClient;
 use protocol::imports::v1::import_service_client::ImportServiceClient;
+use protocol::invocation::v1::invocation_service_client::InvocationServiceClient;
 use protocol::logs::v1::log_service_client::LogServiceClient;
 use protocol::packages::v1::package_service_client::PackageServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
@@ -166,6 +167,11 @@ impl Connection {
         Ok(DeliveryServiceClient::new(
             self.connect(self.worker.as_ref())?,
         ))
+    }
+
+    pub(crate) fn invocations(&self) -> Result<InvocationServiceClient<Authorised>, Failure> {
+        let connection = self.connect(self.worker.as_ref())?;
+        Ok(InvocationServiceClient::new(connection).max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 
     pub(crate) fn waiting(&self) -> Result<WaitingServiceClient<Authorised>, Failure> {

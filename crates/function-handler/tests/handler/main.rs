@@ -14,6 +14,7 @@ mod access;
 mod describing;
 mod disabling;
 mod following;
+mod gateway;
 mod packages;
 mod schedules;
 mod secrets;

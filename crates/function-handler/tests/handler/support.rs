@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use broker::{Broker, Confirm, Consumer, Message, PublishError, Publisher, Queue, Topology};
+use broker::{
+    Broker, Confirm, Consumer, Message, PublishError, Publisher, Queue, Replier, ReplyInbox,
+    Topology,
+};
 use coordination::EmbeddedCoordination;
 use domain::delivery::{Consignment, Target, Waiting};
 use domain::event::Event;
@@ -20,6 +23,8 @@ use protocol::envelope::Envelope;
 use protocol::functions::v1 as functions;
 use protocol::functions::v1::function_service_client::FunctionServiceClient;
 use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
+use protocol::gateway::v1::gateway_service_client::GatewayServiceClient;
+use protocol::gateway::v1::script_service_client::ScriptServiceClient;
 use protocol::imports::v1::import_service_client::ImportServiceClient;
 use protocol::packages::v1::package_service_client::PackageServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
@@ -312,6 +317,14 @@ impl Broker for Refusing {
     fn topology(&self) -> &Topology {
         self.inner.topology()
     }
+
+    fn reply_inbox(&self) -> ReplyInbox {
+        self.inner.reply_inbox()
+    }
+
+    fn replier(&self) -> Replier {
+        self.inner.replier()
+    }
 }
 
 #[tonic::async_trait]
@@ -412,6 +425,14 @@ impl Handler {
 
     pub(crate) fn projects(&self) -> ProjectServiceClient<Routes> {
         ProjectServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn gateway(&self) -> GatewayServiceClient<Routes> {
+        GatewayServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn scripts(&self) -> ScriptServiceClient<Routes> {
+        ScriptServiceClient::new(self.routes.clone())
     }
 
     pub(crate) fn keys(&self) -> KeyServiceClient<Routes> {
@@ -561,6 +582,7 @@ pub(crate) fn event(event_type: &str, subject: Option<&str>) -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: std::collections::BTreeMap::default(),

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::Scenario;
 use super::deployment::Backing;
 use super::door::Door;
+use super::gateway;
 use super::neighbours::{self, Neighbours};
 use super::processes::NamedProcess;
 use super::waiting::{self, Waiting};
@@ -42,6 +43,8 @@ What the figures mean:
 pub(crate) enum Special {
     Beside(Neighbours),
     Waits(Waiting),
+    /// What passing through the gateway costs.
+    Gateway,
 }
 
 /// `tripline bench`.
@@ -204,6 +207,14 @@ impl Bench {
         }
     }
 
+    /// What the run through the gateway does.
+    pub(crate) const fn gateway(&self) -> gateway::Run {
+        gateway::Run {
+            rate: self.rate,
+            seconds: self.seconds,
+        }
+    }
+
     /// What the runs of the suite do, one after the other.
     pub(crate) fn suite(&self) -> Result<Vec<Scenario>, Failure> {
         let one_to_one = self.scenario()?;
@@ -246,12 +257,13 @@ impl ValueEnum for Special {
     fn value_variants<'a>() -> &'a [Self] {
         const BESIDE: [Neighbours; 3] = Neighbours::ALL;
         const WAITS: [Waiting; 2] = Waiting::ALL;
-        const ALL: [Special; 5] = [
+        const ALL: [Special; 6] = [
             Special::Beside(BESIDE[0]),
             Special::Beside(BESIDE[1]),
             Special::Beside(BESIDE[2]),
             Special::Waits(WAITS[0]),
             Special::Waits(WAITS[1]),
+            Special::Gateway,
         ];
         &ALL
     }
@@ -269,6 +281,10 @@ impl ValueEnum for Special {
                         "500 that answer after 10 s, 10,000 requests under way at once"
                     }
                 },
+            ),
+            Self::Gateway => (
+                "gateway",
+                "calls through the API gateway, without a script and with one, at 200/s or --rate",
             ),
             Self::Waits(waiting) => (
                 waiting.name(),

@@ -3,7 +3,7 @@
 use crate::bench::options::{Bench, Special};
 use crate::bench::{
     Backing, Deployment, Interrupt, Neighbours, Report, Target, Waiting, measure, print_comparison,
-    run_neighbours, run_waiting,
+    run_gateway, run_neighbours, run_waiting,
 };
 use crate::command_line::Connection;
 use crate::failure::Failure;
@@ -18,6 +18,9 @@ pub(super) async fn run(options: Bench, connection: &Connection) -> Result<(), F
         }
         Some(Special::Waits(waiting)) => {
             return Box::pin(run_what_waits(waiting, &options, connection, &interrupt)).await;
+        }
+        Some(Special::Gateway) => {
+            return Box::pin(run_through(&options, connection, &interrupt)).await;
         }
         None => {}
     }
@@ -149,6 +152,37 @@ async fn run_what_waits(
     };
     report.print(connection.output)?;
     judge_lost(report.lost())
+}
+
+/// What the gateway adds to a call.
+async fn run_through(
+    options: &Bench,
+    connection: &Connection,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let run = options.gateway();
+    let report = match options.spawn {
+        None => run_gateway(&run, &target("", options, connection.clone()), interrupt).await?,
+        Some(Backing::Full) => {
+            let message = "--scenario gateway starts `tripline up`: use --spawn embedded, or name a \
+                           running system";
+            return Err(Failure::usage(message));
+        }
+        Some(backing) => {
+            let start = Deployment::start(backing, &options.servers, &[], connection.output);
+            let mut deployment = interrupt.or(start).await?;
+            let target = target(backing.name(), options, deployment.connection().clone());
+            let report = run_gateway(&run, &target, interrupt).await;
+            let report = report.map_err(|failure| deployment.explain(failure));
+            deployment.stop().await;
+            report?
+        }
+    };
+    report.print(connection.output)?;
+    match report.failed() {
+        0 => Ok(()),
+        failed => Err(Failure::local(format!("{failed} calls failed"))),
+    }
 }
 
 fn target(name: &str, options: &Bench, connection: Connection) -> Target {

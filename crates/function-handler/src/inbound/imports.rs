@@ -210,9 +210,10 @@ impl Imports {
     }
 }
 
-/// What files may call a function: its name.
+/// What files may call a function: its name, and its second one.
 fn endpoints(function: &domain::function::Function) -> impl Iterator<Item = &str> {
-    std::iter::once(function.name.name.as_str())
+    let second = function.settings.endpoint.as_deref();
+    [function.name.name.as_str()].into_iter().chain(second)
 }
 
 fn kind(text: &str) -> Result<Kind, Fault> {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use domain::delivery::Consignment;
 use protocol::fault::{Fault, FaultKind};
 use protocol::functions::v1::{
-    Function, GetFunctionRequest, GetTriggerRequest, ListTriggersRequest, Trigger,
-    UpdateFunctionRequest,
+    Function, FunctionSettings, GetFunctionRequest, GetTriggerRequest, ListTriggersRequest,
+    Trigger, UpdateFunctionRequest,
 };
 use protocol::imports::v1::{ExportRequest, ImportRequest, ImportResponse};
 use protocol::packages::v1::{
@@ -416,6 +416,37 @@ async fn s3_35_an_imported_file_comes_back_byte_for_byte() {
     assert_eq!(
         fault(export("parse", 1).await).field.as_deref(),
         Some("kind")
+    );
+    handler.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_is_a_functions_name_or_its_second_one() {
+    let world = World::embedded().await;
+    let handler = Handler::start(&world).await;
+    let document = Document {
+        functions: vec![FunctionSpec {
+            settings: Some(FunctionSettings {
+                endpoint: "onUserCreated".to_owned(),
+                ..FunctionSettings::default()
+            }),
+            ..spec("on-user", "http://localhost:9000/")
+        }],
+        ..Document::default()
+    };
+    handler.deploys("shop", document).await;
+    let text = String::from_utf8(USERS.to_vec()).unwrap();
+    for endpoint in ["on-user", "onUserCreated"] {
+        let file = text.replace("\"main\"", &format!("\"{endpoint}\""));
+        let imported = handler.imports_file(import("shop", file.as_bytes())).await;
+        assert_eq!(imported.errors, [], "{endpoint}");
+        assert_eq!(imported.triggers[0].function, "shop/on-user");
+    }
+    let unknown = handler.imports_file(import("shop", USERS)).await;
+    assert!(
+        unknown.errors[0].message.contains("onUserCreated"),
+        "{unknown:?}"
     );
     handler.stop().await;
     world.stop().await;

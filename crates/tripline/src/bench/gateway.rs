@@ -91,7 +91,10 @@ pub(crate) async fn run(
 ) -> Result<GatewayReport, Failure> {
     let receivers = Receivers::start(target.receive_on, 2, Behaviour::Answers)?;
     let host = |place: usize| {
-        let port = receivers.addresses().get(place).map_or(0, |address| address.port());
+        let port = receivers
+            .addresses()
+            .get(place)
+            .map_or(0, |address| address.port());
         let host = target.receiver_host.clone();
         let host = host.unwrap_or_else(|| target.receive_on.to_string());
         format!("http://{host}:{port}")
@@ -167,7 +170,11 @@ impl Names {
         }
         if let Ok(mut functions) = connection.functions() {
             let name = self.function.clone();
-            drop(functions.delete_function(DeleteFunctionRequest { name }).await);
+            drop(
+                functions
+                    .delete_function(DeleteFunctionRequest { name })
+                    .await,
+            );
         }
         if let Ok(mut gateway) = connection.gateway() {
             let name = self.service.clone();

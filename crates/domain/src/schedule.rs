@@ -173,6 +173,15 @@ impl Trigger {
     }
 }
 
+/// The schedule that an event is a strike of; `None` for any other event.
+pub fn schedule_of(event: &Event) -> Option<ScheduleName> {
+    let name = event.subject.as_deref()?.strip_prefix("schedules/")?;
+    if event.event_type != EventType::schedule_fired() {
+        return None;
+    }
+    name.parse().ok()
+}
+
 /// Subject of the events of a schedule.
 pub fn subject(name: &ScheduleName) -> String {
     format!("schedules/{name}")

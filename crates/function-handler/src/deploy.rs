@@ -39,6 +39,8 @@ const ROUNDS_MAX: usize = 5;
 /// What is to be stored.
 #[derive(Debug)]
 pub(crate) struct Wanted {
+    /// Whether scripts of API calls may be made at all.
+    pub(crate) scripting: bool,
     pub(crate) project: ProjectName,
     pub(crate) package: Name,
     pub(crate) what: What,
@@ -135,6 +137,14 @@ async fn deploy_once(
         now,
     };
     let (activation, created) = draft.activation(store, &document, &before).await?;
+    let has_scripts = activation
+        .triggers
+        .iter()
+        .any(|trigger| trigger.script.is_some());
+    if has_scripts && !wanted.scripting {
+        let message = "scripts are switched off here (function_handler.scripting)";
+        return Err(Fault::unavailable(message));
+    }
     let is_activated = !matches!(
         wanted.what,
         What::Version {

@@ -231,9 +231,15 @@ impl Service {
             .add_service(ScriptServiceServer::new(self.scripts.clone()))
             .add_service(TypeServiceServer::new(Types { desk: desk() }))
             .add_service(WaitingServiceServer::new(self.operate.clone()))
-            .add_service(PackageServiceServer::new(Packages { desk: desk() }))
+            .add_service(PackageServiceServer::new(Packages {
+                desk: desk(),
+                scripting: self.scripts.is_enabled,
+            }))
             .add_service(ScheduleServiceServer::new(self.schedules.clone()))
-            .add_service(ImportServiceServer::new(Imports { desk: desk() }))
+            .add_service(ImportServiceServer::new(Imports {
+                desk: desk(),
+                scripting: self.scripts.is_enabled,
+            }))
     }
 
     /// Public keys, and whether a session is in force; all else is managed by gRPC.

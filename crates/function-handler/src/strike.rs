@@ -78,24 +78,11 @@ impl Clock {
             if claimed.is_empty() {
                 return store.next_schedule_due().await;
             }
-            if !self.knows_triggers_of(&claimed) {
-                // Else the event would be matched before its trigger is known, and call nobody.
-                self.index.refresh().await?;
-            }
             let struck = claimed.iter().map(|schedule| self.strike(schedule, now));
             for result in join_all(struck).await {
                 result?;
             }
         }
-    }
-
-    fn knows_triggers_of(&self, claimed: &[Schedule]) -> bool {
-        let registry = self.index.view().read();
-        claimed.iter().all(|schedule| {
-            registry
-                .trigger(&schedule.project, &schedule.name)
-                .is_some()
-        })
     }
 
     async fn strike(&self, schedule: &Schedule, now: Timestamp) -> Result<(), storage::Error> {

@@ -122,6 +122,7 @@ fn a_schedules_trigger_is_called_by_its_strikes_alone() {
     let trigger = trigger.of_schedule();
     let event = schedule.event(at("2026-11-26T03:00:00Z"));
     assert!(trigger.matches(&event).is_some());
+    assert_eq!(schedule_of(&event), Some(schedule.name.clone()));
     let other = Schedule {
         name: "weekly".parse().unwrap(),
         ..schedule

@@ -7,7 +7,7 @@ use domain::schedule::{
     Cron, Dialect, JOB_BYTES_MAX, PAYLOAD_BYTES_MAX, Payload, Schedule, TimeZone,
 };
 use domain::trigger::{DEPTH_MAX, Trigger};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use protocol::fault::Fault;
 use protocol::function::{format, retry_policy};
 use protocol::schedules::v1 as wire;
@@ -17,10 +17,6 @@ use super::{depth_max, function_in, paths, unknown_path};
 use crate::error::of_name;
 
 const UTC: &str = "UTC";
-
-/// A change reaches every replica within a second: nobody who matches events should know less of a
-/// schedule than who has it strike.
-const KNOWN_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
 const FIELDS: &str = "cron, dialect, time_zone, function, parameters, payload, enabled, format, \
      retry, depth_max";
@@ -64,7 +60,7 @@ pub(crate) fn schedule(
         name,
         package: package.cloned(),
         job,
-        next_at: first_strike(&cron, now, &zone),
+        next_at: cron.next_after(now, &zone),
         last_at: None,
         cron,
         time_zone,
@@ -117,14 +113,10 @@ pub(crate) fn change_schedule(
     let (name, zone) = zone(&given.time_zone, schedule.cron.dialect())?;
     schedule.time_zone = name;
     // From when it is switched on or changed; what it missed meanwhile is not made up for.
-    schedule.next_at = first_strike(&schedule.cron, now, &zone);
+    schedule.next_at = schedule.cron.next_after(now, &zone);
     schedule.updated_at = now;
     trigger.updated_at = now;
     Ok(())
-}
-
-fn first_strike(cron: &Cron, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-    cron.next_after(now.saturating_add(KNOWN_AFTER).unwrap_or(now), zone)
 }
 
 fn cron(wanted: &wire::Schedule) -> Result<Cron, Fault> {

@@ -8,6 +8,7 @@ use broker::{Acknowledgement, Broker, Consumer, PublishError, Queue, Received, R
 use coordination::Share;
 use domain::delivery::Waiting;
 use domain::event::Event;
+use domain::schedule::schedule_of;
 use domain::session::{RevocationSubject, SessionRevocation, deleted_user};
 use futures::stream::{FuturesOrdered, StreamExt as _};
 use jiff::Timestamp;
@@ -134,6 +135,7 @@ impl EventShard {
         let count = events.len();
         let now = Timestamp::now();
         self.end_sessions(&events, now).await?;
+        self.know_schedules_of(&events).await;
         let mut fanout = self
             .index
             .with(|matcher, registry| match_events(matcher, registry, events, shards, now));
@@ -161,6 +163,21 @@ impl EventShard {
 }
 
 impl EventShard {
+    /// Another replica may have had a schedule strike that this one has not heard of yet: then its
+    /// trigger would not be found, and the strike would call nobody.
+    async fn know_schedules_of(&self, events: &[Event]) {
+        let has_unknown = {
+            let registry = self.index.view().read();
+            events.iter().any(|event| {
+                let name = schedule_of(event);
+                name.is_some_and(|name| registry.trigger(&event.project, &name).is_none())
+            })
+        };
+        if has_unknown && let Err(error) = self.index.refresh().await {
+            warn!(error = %with_causes(&error), "a schedule that has struck is not known here");
+        }
+    }
+
     /// Ends the sessions of users whose accounts were deleted, before anybody hears of it.
     async fn end_sessions(&self, events: &[Event], now: Timestamp) -> Result<(), PublishError> {
         for event in events {

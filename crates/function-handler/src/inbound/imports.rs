@@ -28,6 +28,8 @@ const RENAMED_MAX: usize = 2_000;
 #[derive(Debug, Clone)]
 pub struct Imports {
     pub(crate) desk: Desk,
+    /// Whether scripts of API calls may be made at all.
+    pub(crate) scripting: bool,
 }
 
 #[tonic::async_trait]
@@ -50,6 +52,7 @@ impl ImportService for Imports {
         };
         if !has_errors && !request.dry_run {
             let wanted = Wanted {
+                scripting: self.scripting,
                 what: What::Version {
                     origin: kind.as_str().to_owned(),
                     document: self.document(&project, &package, &reading.plan).await?,
@@ -207,9 +210,10 @@ impl Imports {
     }
 }
 
-/// What files may call a function: its name.
+/// What files may call a function: its name, and its second one.
 fn endpoints(function: &domain::function::Function) -> impl Iterator<Item = &str> {
-    std::iter::once(function.name.name.as_str())
+    let second = function.settings.endpoint.as_deref();
+    [function.name.name.as_str()].into_iter().chain(second)
 }
 
 fn kind(text: &str) -> Result<Kind, Fault> {

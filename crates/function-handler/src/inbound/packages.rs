@@ -20,6 +20,8 @@ use crate::error::{of_name, of_storage};
 #[derive(Debug, Clone)]
 pub struct Packages {
     pub(crate) desk: Desk,
+    /// Whether scripts of API calls may be made at all.
+    pub(crate) scripting: bool,
 }
 
 #[tonic::async_trait]
@@ -39,6 +41,7 @@ impl PackageService for Packages {
             is_activated: request.activate.unwrap_or(true),
         };
         let wanted = Wanted {
+            scripting: self.scripting,
             project,
             package,
             what,
@@ -65,6 +68,7 @@ impl PackageService for Packages {
             version: request.version,
         };
         let wanted = Wanted {
+            scripting: self.scripting,
             project,
             package,
             what,

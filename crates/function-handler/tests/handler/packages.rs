@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use domain::delivery::Consignment;
 use protocol::fault::{Fault, FaultKind};
 use protocol::functions::v1::{
-    Function, GetFunctionRequest, GetTriggerRequest, ListTriggersRequest, Trigger,
-    UpdateFunctionRequest,
+    Function, FunctionSettings, GetFunctionRequest, GetTriggerRequest, ListTriggersRequest,
+    Trigger, UpdateFunctionRequest,
 };
 use protocol::imports::v1::{ExportRequest, ImportRequest, ImportResponse};
 use protocol::packages::v1::{
@@ -422,6 +422,37 @@ async fn s3_35_an_imported_file_comes_back_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn an_endpoint_is_a_functions_name_or_its_second_one() {
+    let world = World::embedded().await;
+    let handler = Handler::start(&world).await;
+    let document = Document {
+        functions: vec![FunctionSpec {
+            settings: Some(FunctionSettings {
+                endpoint: "onUserCreated".to_owned(),
+                ..FunctionSettings::default()
+            }),
+            ..spec("on-user", "http://localhost:9000/")
+        }],
+        ..Document::default()
+    };
+    handler.deploys("shop", document).await;
+    let text = String::from_utf8(USERS.to_vec()).unwrap();
+    for endpoint in ["on-user", "onUserCreated"] {
+        let file = text.replace("\"main\"", &format!("\"{endpoint}\""));
+        let imported = handler.imports_file(import("shop", file.as_bytes())).await;
+        assert_eq!(imported.errors, [], "{endpoint}");
+        assert_eq!(imported.triggers[0].function, "shop/on-user");
+    }
+    let unknown = handler.imports_file(import("shop", USERS)).await;
+    assert!(
+        unknown.errors[0].message.contains("onUserCreated"),
+        "{unknown:?}"
+    );
+    handler.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn an_import_replaces_the_hooks_and_leaves_the_functions_as_they_are_now() {
     let world = World::embedded().await;
     let handler = Handler::start(&world).await;
@@ -536,6 +567,28 @@ async fn s4_37_a_trigger_table_and_s5_27_scripts_are_installed_for_functions_by_
             .count(),
         1
     );
+    handler.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn s5_30_scripts_are_not_installed_where_they_are_switched_off() {
+    let world = World::embedded().await;
+    let config = function_handler::Config {
+        scripting: false,
+        ..function_handler::Config::default()
+    };
+    let handler = Handler::start_with(&world, config, true).await;
+    let script = br#"[{"name": "db.get.queued", "config": {"url": "http://localhost:9000/"}}]"#;
+    let request = ImportRequest {
+        kind: "dreamfactory".to_owned(),
+        ..import("scripts", script)
+    };
+    let refused = handler.imports().import(handler.with_key(request)).await;
+    let refused = fault(refused);
+    assert_eq!(refused.kind, FaultKind::Unavailable);
+    assert_eq!(refused.kind.http_status().as_u16(), 503);
+    assert_eq!(handler.trigger_names().await, [""; 0]);
     handler.stop().await;
     world.stop().await;
 }

@@ -48,6 +48,9 @@ struct Function {
     authorities: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     batching: Option<Batching>,
+    /// A second name, by Kii's rule.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    endpoint: String,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -268,6 +271,7 @@ impl From<Function> for wire::FunctionSpec {
                     size_max: batching.size_max,
                     cutoff: batching.cutoff.map(Span::to_wire),
                 }),
+                endpoint: function.endpoint,
                 ..functions::FunctionSettings::default()
             }),
         }
@@ -298,6 +302,7 @@ impl From<wire::FunctionSpec> for Function {
                 size_max: batching.size_max,
                 cutoff: Span::of(batching.cutoff),
             }),
+            endpoint: settings.endpoint,
         }
     }
 }

@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "registry",
         "waiting",
         "delivery",
+        "invocation",
         "logs",
         "redrive",
         "gateway",
@@ -34,6 +35,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "sessions",
         "types",
         "wire",
+        "schedules",
+        "packages",
+        "imports",
     ]
     .map(|package| root.join(format!("tripline/{package}/v1/{package}.proto")));
     // Cargo reads its instructions from standard output.

@@ -28,7 +28,7 @@ pub use cluster::{Cluster, Options, Role, Shape, serve_with_settings};
 pub use collector::Collector;
 pub use command::{Outcome, Running};
 pub use embedded::Embedded;
-pub use foreign::run_foreign;
+pub use foreign::{ForeignServer, run_foreign};
 pub use http_client::{Answer, Http};
 pub use ledger::Ledger;
 

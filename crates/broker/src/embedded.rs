@@ -10,19 +10,23 @@ mod line;
 mod stored;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use domain::reply::ReplyAddress;
 use lifecycle::{Health, Tasks};
 use storage::queue::EmbeddedQueue;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
 use crate::consume::{Consumer, Received};
 use crate::metrics;
 use crate::publish::{Confirm, MESSAGE_BYTES_MAX, Message, PublishError, Publisher};
+use crate::reply::{Replier, ReplyInbox};
 use crate::{Broker, Queue, Topology};
 use chores::Chores;
 use handing::{Handing, OnItsWay};
@@ -39,7 +43,11 @@ pub struct Embedded {
     lines: Arc<BTreeMap<Queue, Arc<Line>>>,
     publisher: Arc<EmbeddedPublisher>,
     next_consumer: AtomicU64,
+    inboxes: Arc<Inboxes>,
 }
+
+/// Who waits for replies in this process.
+type Inboxes = std::sync::Mutex<BTreeMap<ReplyAddress, mpsc::Sender<Bytes>>>;
 
 impl Embedded {
     /// Offers the queues of the file, and registers the check "broker".
@@ -64,6 +72,7 @@ impl Embedded {
             lines,
             publisher,
             next_consumer: AtomicU64::new(0),
+            inboxes: Arc::default(),
         }
     }
 }
@@ -88,6 +97,29 @@ impl Broker for Embedded {
     fn topology(&self) -> &Topology {
         &self.topology
     }
+
+    fn reply_inbox(&self) -> ReplyInbox {
+        let (sender, inbox) = ReplyInbox::new();
+        let mut inboxes = lock(&self.inboxes);
+        inboxes.retain(|_, sender| !sender.is_closed());
+        inboxes.insert(inbox.address().clone(), sender);
+        inbox
+    }
+
+    fn replier(&self) -> Replier {
+        let inboxes = Arc::clone(&self.inboxes);
+        Replier::new(move |to, body| {
+            let inbox = lock(&inboxes).get(to).cloned();
+            let sent = inbox.map(|inbox| inbox.try_send(body));
+            if let Some(Err(TrySendError::Full(_))) = sent {
+                metrics::reply_dropped();
+            }
+        })
+    }
+}
+
+fn lock(inboxes: &Inboxes) -> MutexGuard<'_, BTreeMap<ReplyAddress, mpsc::Sender<Bytes>>> {
+    inboxes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Debug)]

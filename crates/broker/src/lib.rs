@@ -13,6 +13,8 @@ pub mod publish;
 
 pub mod consume;
 
+pub mod reply;
+
 pub mod batch;
 
 mod envelope;
@@ -38,6 +40,7 @@ pub use consume::{Acknowledgement, Consumer, Received, SetAside, take_waiting};
 pub use embedded::Embedded;
 pub use publish::{Confirm, MESSAGE_BYTES_MAX, Message, PublishError, Publisher};
 pub use rabbitmq::RabbitMq;
+pub use reply::{Replier, ReplyInbox};
 pub use topology::{Queue, Topology};
 
 /// Both kinds of broker.
@@ -50,4 +53,11 @@ pub trait Broker: Send + Sync + fmt::Debug {
     fn consume(&self, queue: Queue, in_flight_max: u16) -> Box<dyn Consumer>;
 
     fn topology(&self) -> &Topology;
+
+    /// Begins to listen for replies, under an address of its own. They are lost while the
+    /// connection is away, and when they are not taken.
+    fn reply_inbox(&self) -> ReplyInbox;
+
+    /// What sends replies; one for each process is enough.
+    fn replier(&self) -> Replier;
 }

@@ -16,6 +16,13 @@ const UNREADABLE: &str = "tripline_broker_unreadable_total";
 /// Connections that were lost or could not be opened, by `role`.
 const CONNECTION_FAILURES: &str = "tripline_broker_connection_failures_total";
 
+/// Replies that were dropped because too many waited.
+const REPLIES_DROPPED: &str = "tripline_broker_replies_dropped_total";
+
+pub(crate) fn reply_dropped() {
+    metrics::counter!(REPLIES_DROPPED).increment(1);
+}
+
 pub(crate) fn published(queue: Queue) {
     metrics::counter!(PUBLISHES, "queue" => queue.to_string()).increment(1);
 }

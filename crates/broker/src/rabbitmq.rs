@@ -15,6 +15,8 @@ mod consuming;
 mod link;
 mod open_deliveries;
 
+mod replying;
+
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -22,6 +24,7 @@ use lifecycle::{Health, Tasks};
 
 use crate::config::{Config, ConfigError};
 use crate::consume::Consumer;
+use crate::reply::{Replier, ReplyInbox};
 use crate::{Broker, Publisher, Queue, Topology};
 use connector::Connector;
 use consuming::RabbitConsumer;
@@ -38,6 +41,8 @@ pub struct RabbitMq {
     publisher: Arc<RabbitPublisher>,
     /// Opened when something is first consumed: who only publishes needs no second connection.
     link: OnceLock<Link>,
+    /// Opened when somebody may have to reply.
+    replier: OnceLock<Replier>,
     tasks: Tasks,
 }
 
@@ -57,6 +62,7 @@ impl RabbitMq {
             readiness,
             publisher: Arc::new(publisher),
             link: OnceLock::new(),
+            replier: OnceLock::new(),
             tasks: tasks.clone(),
         })
     }
@@ -91,5 +97,16 @@ impl Broker for RabbitMq {
 
     fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    fn reply_inbox(&self) -> ReplyInbox {
+        replying::listen(self.connector.clone(), &self.tasks)
+    }
+
+    fn replier(&self) -> Replier {
+        let replier = self
+            .replier
+            .get_or_init(|| replying::send(self.connector.clone(), &self.tasks));
+        replier.clone()
     }
 }

@@ -101,7 +101,9 @@ pub fn compose_around(call: &Call<'_>, rendered: Rendered) -> Result<EndpointReq
     let trace = call
         .traceparent
         .map(|traceparent| ("traceparent", traceparent));
-    for (name, value) in texts.into_iter().chain(trace) {
+    let handler = function.settings.handler_of(&call.event.event_type);
+    let handler = handler.map(|handler| ("x-function-handler", handler.as_str()));
+    for (name, value) in texts.into_iter().chain(trace).chain(handler) {
         let value = HeaderValue::try_from(value)
             .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
         headers.push((HeaderName::from_static(name), value));

@@ -3,8 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use domain::session::{LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN};
 use serde::{Deserialize, Serialize};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use url::Url;
 
 /// `[delivery_worker]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +29,9 @@ pub struct Config {
     /// The session that a request carries for its user is valid this long from the request on, 10m to
     /// 20m.
     pub session_lifetime: settings::Duration,
+    /// Where trigger-emitter is served: messages of triggers that come in beside direct calls are
+    /// handed on to it.
+    pub door: Url,
     /// `[delivery_worker.egress]`: where requests may go.
     pub egress: egress::Config,
 }
@@ -42,12 +48,38 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(3).into(),
             dead_letters: true,
             session_lifetime: LIFETIME_DEFAULT.into(),
+            door: local_door(),
             egress: egress::Config::default(),
         }
     }
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "the text is a constant, and a test reads it"
+)]
+fn local_door() -> Url {
+    Url::parse("http://127.0.0.1:8701").expect("a constant URL")
+}
+
 impl Config {
+    /// A connection to the door, which is opened when it is first needed.
+    ///
+    /// # Errors
+    /// When its URL is not one that can be called.
+    pub fn door_channel(&self) -> anyhow::Result<Channel> {
+        let mut endpoint = Endpoint::from_shared(self.door.to_string())
+            .context("read delivery_worker.door")?
+            .connect_timeout(self.connect_timeout.get());
+        if self.door.scheme() == "https" {
+            let tls = ClientTlsConfig::new().with_native_roots();
+            endpoint = endpoint
+                .tls_config(tls)
+                .context("set up TLS for delivery_worker.door")?;
+        }
+        Ok(endpoint.connect_lazy())
+    }
+
     /// Lists what is out of range.
     pub fn check(&self, faults: &mut settings::Faults) {
         if self.in_flight_max == 0 {
@@ -65,5 +97,15 @@ impl Config {
         if let Err(fault) = self.egress.policy("delivery_worker", false) {
             faults.add(fault);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_defaults_can_be_used() {
+        assert!(Config::default().door_channel().is_ok());
     }
 }

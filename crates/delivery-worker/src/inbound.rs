@@ -2,4 +2,7 @@
 
 pub mod grpc;
 pub mod intercept;
+pub mod invocation;
 pub mod shards;
+
+pub(crate) mod http;

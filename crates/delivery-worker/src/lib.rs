@@ -26,6 +26,7 @@ pub mod call_now;
 pub mod compose;
 pub mod deliver;
 pub mod intercept;
+pub mod invoke;
 pub mod settle;
 
 pub mod dead_letter;
@@ -38,4 +39,5 @@ pub mod outbound;
 mod metrics;
 
 pub use config::Config;
+pub use outbound::door::Door;
 pub use service::{Parts, SERVED, Service, Settings, build, start};

@@ -7,10 +7,12 @@ use anyhow::Context;
 use axum::Router;
 use broker::{BatchLimits, Batcher, Broker, Encoding, Queue, RabbitMq};
 use coordination::{EndpointMemory, Membership, RedisCoordination};
+use domain::invocation::CALL_BYTES_MAX;
 use lifecycle::{Health, Tasks};
 use process::server::{self, Surface};
 use protocol::access;
 use protocol::delivery::v1::delivery_service_server::DeliveryServiceServer;
+use protocol::invocation::v1::invocation_service_server::InvocationServiceServer;
 use protocol::registry_feed::{self, Interest, RegistryView};
 use serde::{Deserialize, Serialize};
 use settings::SecretString;
@@ -22,11 +24,15 @@ use crate::dead_letter::DeadLetters;
 use crate::deliver::Deliverer;
 use crate::engine::{self, Engine};
 use crate::inbound::grpc::Deliveries;
+use crate::inbound::http;
 use crate::inbound::intercept::Intercepts;
+use crate::inbound::invocation::Invocations;
 use crate::inbound::shards::Shards;
 use crate::intercept::Interceptor;
+use crate::invoke::Invoker;
 use crate::lanes::of_endpoint_max;
 use crate::metrics;
+use crate::outbound::door::Door;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointClientConfig};
 use crate::settle::Settler;
 
@@ -34,7 +40,11 @@ use crate::settle::Settler;
 pub const SERVED: &[&str] = &[
     "tripline.delivery.v1.DeliveryService",
     "tripline.intercept.v1.InterceptService",
+    "tripline.invocation.v1.InvocationService",
 ];
+
+/// Besides parameters and headers a message has some bytes of its own.
+const FRAME_BYTES: usize = 64 * 1024;
 
 /// What the worker needs of the world.
 #[derive(Debug)]
@@ -60,6 +70,8 @@ pub struct Parts {
 pub struct Service {
     deliveries: Deliveries,
     intercepts: Intercepts,
+    invocations: Invocations,
+    door: Option<Door>,
 }
 
 /// Wires the worker and starts its loops.
@@ -101,6 +113,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             BatchLimits::default(),
             tasks,
         ),
+        replier: parts.broker.replier(),
         dead_letters: if config.dead_letters {
             DeadLetters::start(parts.broker.as_ref(), tasks)
         } else {
@@ -143,10 +156,15 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             keys_required: parts.keys_required,
             internal_token: parts.internal_token,
         },
+        invocations: Invocations {
+            invoker: Invoker::new(call_now.clone()),
+            keys_required: parts.keys_required,
+        },
         deliveries: Deliveries {
             call_now,
             keys_required: parts.keys_required,
         },
+        door: None,
     })
 }
 
@@ -157,15 +175,29 @@ impl Service {
     }
 
     pub fn grpc(&self, routes: Routes) -> Routes {
+        let invocations = InvocationServiceServer::new(self.invocations.clone());
+        // An answer is never larger than what may be called with.
+        let invocations = invocations.max_decoding_message_size(CALL_BYTES_MAX + FRAME_BYTES);
         routes
             .add_service(DeliveryServiceServer::new(self.deliveries.clone()))
             .add_service(self.intercepts.clone().server())
+            .add_service(invocations)
     }
 
-    /// The worker has no HTTP interface of its own.
-    #[expect(clippy::unused_self, reason = "every service is asked in the same way")]
+    /// Direct calls.
     pub fn http(&self) -> Router {
-        Router::new()
+        let Invocations {
+            invoker,
+            keys_required,
+        } = self.invocations.clone();
+        http::router(invoker, self.door.clone(), keys_required)
+    }
+
+    /// Hands on to the door what comes in here and belongs there.
+    #[must_use]
+    pub fn with_door(mut self, door: Door) -> Self {
+        self.door = Some(door);
+        self
     }
 }
 
@@ -217,7 +249,8 @@ pub async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<()> {
         worker: server::instance_name(),
     };
     let config = settings.delivery_worker;
-    let service = build(&config, parts, tasks)?;
+    let door = Door::new(config.door_channel()?);
+    let service = build(&config, parts, tasks)?.with_door(door);
     let surface = Surface {
         routes: service.grpc(Routes::default()),
         served: SERVED.to_vec(),

@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use broker::{Acknowledgement, Batcher, PublishError};
+use broker::{Acknowledgement, Batcher, PublishError, Replier};
 use domain::dead_letter::events_about;
-use domain::delivery::{Disable, Ended, Notice, Target};
+use domain::delivery::{Disable, Ended, Notice, Status, Target};
 use domain::event::Event;
 use domain::name::ProjectName;
 use domain::record::Record;
+use domain::reply::{Answered, Reply, Said};
+use protocol::reply;
 
 use crate::dead_letter::DeadLetters;
 use crate::deliver::Settlement;
@@ -21,6 +23,8 @@ pub struct Settler {
     /// What the waiting room is told.
     pub notices: Batcher<Notice>,
     pub dead_letters: DeadLetters,
+    /// Tells whoever waits for an answer.
+    pub replier: Replier,
 }
 
 impl Settler {
@@ -36,6 +40,7 @@ impl Settler {
         target: &Target,
         has_row: bool,
     ) -> Result<(), PublishError> {
+        self.tell_who_waits(event, &settlement);
         let project = settlement.record.project().clone();
         let is_final = settlement.waiting.is_none();
         let about = if self.dead_letters.is_on() {
@@ -67,6 +72,32 @@ impl Settler {
             self.end(project, target).await?;
         }
         Ok(())
+    }
+
+    /// Not before it is durable, but at once: somebody waits, and a repeat does no harm.
+    fn tell_who_waits(&self, event: &Event, settlement: &Settlement) {
+        let Some(to) = &event.reply_to else { return };
+        let said = match &settlement.record {
+            Record::Attempted(attempted) => match attempted.status {
+                Status::Processed => Said::Answered(Answered {
+                    function: attempted.function.clone(),
+                    status: attempted.response_status.unwrap_or_default(),
+                    content_type: attempted
+                        .response_headers
+                        .iter()
+                        .find(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+                        .map(|(_, value)| value.to_owned()),
+                    body: attempted.response_body.clone(),
+                    is_truncated: attempted.is_response_truncated,
+                }),
+                Status::Failed | Status::Cancel => Said::Failed,
+                Status::Intent | Status::Staged => return,
+            },
+            Record::Settled(_) => Said::Failed,
+            Record::Matched(_) => return,
+        };
+        let event = event.eid;
+        self.replier.reply(to, reply::write(&Reply { event, said }));
     }
 
     /// Orders that a function is switched off.

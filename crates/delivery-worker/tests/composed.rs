@@ -89,6 +89,7 @@ fn event() -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: BTreeMap::new(),

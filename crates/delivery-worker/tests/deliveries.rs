@@ -209,6 +209,7 @@ fn consignment(number: u8, next_attempt: u32) -> Consignment {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         extensions: BTreeMap::new(),

@@ -6,6 +6,8 @@
     reason = "a broken set-up should stop the test"
 )]
 
+#[path = "isolation/answers.rs"]
+mod answers;
 #[path = "isolation/batching.rs"]
 mod batching;
 #[path = "isolation/room.rs"]

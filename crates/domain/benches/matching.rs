@@ -114,6 +114,7 @@ fn event(number: u32) -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: BTreeMap::new(),

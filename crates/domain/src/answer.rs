@@ -59,10 +59,9 @@ impl BatchAnswer {
         match answer.get("failed") {
             None | Some(Value::Null) => Self::default(),
             Some(Value::Array(ids)) => {
-                let ids = ids.iter().map(|id| match id {
-                    Value::String(id) => id.clone(),
-                    other => other.to_string(),
-                });
+                // What is no text is as unknown as any other id that was not sent.
+                let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+                let ids = ids.iter().map(text);
                 Self {
                     failed: ids.collect(),
                     fault: None,

@@ -181,6 +181,7 @@ impl<'a> Failure<'a> {
             causation_id: Some(event.eid.to_string()),
             depth: event.depth,
             ancestry: Vec::new(),
+            reply_to: None,
             deliver_at: None,
             traceparent: event.traceparent.clone(),
             extensions: std::collections::BTreeMap::new(),

@@ -106,7 +106,8 @@ pub enum WaitReason {
     Paused,
     /// An earlier event of the same key is not settled yet.
     Order,
-    /// Its request is under way and takes long; it is due when its worker must be dead.
+    /// Its request is under way and takes long, or it waits in its worker for others to share one;
+    /// it is due when its worker must be dead.
     InFlight,
 }
 

@@ -108,6 +108,7 @@ pub fn event_about(function: &Function, disable: &Disable) -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: std::collections::BTreeMap::new(),

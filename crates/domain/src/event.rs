@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::event_type::EventType;
 use crate::id::EventId;
 use crate::name::ProjectName;
+use crate::reply::ReplyAddress;
 
 /// An event may carry this many bytes of data unless the operator sets another limit.
 pub const DATA_BYTES_MAX: usize = 256 * 1024;
@@ -52,6 +53,8 @@ pub struct Event {
     pub deliver_at: Option<Timestamp>,
     /// W3C trace context of the emit call.
     pub traceparent: Option<String>,
+    /// Where somebody waits for the answer of a function; nobody does when it comes again later.
+    pub reply_to: Option<ReplyAddress>,
     /// Further `CloudEvents` attributes, as the client sent them; names are `[a-z0-9]{1,20}`.
     pub extensions: BTreeMap<String, String>,
 }
@@ -88,6 +91,7 @@ impl Event {
             ancestry: Vec::new(),
             deliver_at: None,
             traceparent: None,
+            reply_to: None,
             extensions: BTreeMap::new(),
         }
     }

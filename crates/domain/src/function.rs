@@ -1,5 +1,6 @@
 //! A function: a URL on somebody's own system, the secrets shared with it, and how it is called.
 
+mod direct;
 pub mod limits;
 mod rotation;
 mod settings;
@@ -7,6 +8,7 @@ mod settings;
 use jiff::Timestamp;
 use url::Url;
 
+pub use self::direct::{AnswerShape, Handler, PARAMETERS_SCHEMA_BYTES_MAX};
 pub use self::rotation::{FreshSecrets, OVERLAP_DEFAULT, OVERLAP_MAX, RotationOpen};
 pub use self::settings::{
     Authorization, Batching, ClientCertificate, Credentials, Disabled, FunctionSettings, RateLimit,

@@ -117,8 +117,6 @@ pub struct Plan {
     pub functions: Vec<PlannedFunction>,
     pub triggers: Vec<Trigger>,
     pub schedules: Vec<PlannedSchedule>,
-    /// Beside its trigger, what a script of an API event says.
-    pub scripts: Vec<dreamfactory::Script>,
 }
 
 impl Plan {

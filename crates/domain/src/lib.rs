@@ -15,6 +15,7 @@ pub mod event;
 pub mod event_type;
 pub mod filter;
 pub mod matching;
+pub mod messages;
 pub mod pattern;
 pub mod trigger;
 
@@ -23,6 +24,7 @@ pub mod gateway;
 
 pub mod format;
 pub mod function;
+pub mod invocation;
 pub mod session;
 pub mod signature;
 pub mod template;
@@ -34,6 +36,7 @@ pub mod disable;
 pub mod lineage;
 pub mod pace;
 pub mod record;
+pub mod reply;
 pub mod retry;
 pub mod shard;
 
@@ -41,10 +44,13 @@ pub mod dead_letter;
 pub mod redrive;
 
 pub mod import;
+pub mod package;
 pub mod schedule;
 
 pub mod access;
 pub mod address;
+pub mod json_text;
 pub mod registry;
+pub mod schema;
 
 pub use jiff::Timestamp;

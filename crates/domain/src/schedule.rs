@@ -156,6 +156,7 @@ impl Schedule {
             deliver_at: None,
             traceparent: None,
             extensions: BTreeMap::new(),
+            reply_to: None,
         }
     }
 }

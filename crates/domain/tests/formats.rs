@@ -31,6 +31,7 @@ fn event(type_name: &str, content_type: Option<&str>, data: &[u8]) -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: std::collections::BTreeMap::new(),

@@ -77,6 +77,7 @@ impl Case {
             deliver_at: time_of(self.deliver_at.as_ref()),
             traceparent: self.traceparent.clone(),
             extensions: BTreeMap::new(),
+            reply_to: None,
         }
     }
 
@@ -399,3 +400,67 @@ fn s5_14_dreamfactorys_pre_process_event_has_no_response() {
     assert_eq!(after["response"]["status_code"], 200);
     assert_eq!(after["request"]["resource"], "_table/contact");
 }
+
+#[test]
+fn x_04_batches_are_sent_only_where_they_are_asked_for() {
+    for format in Format::ALL {
+        let event = json!({"type": "order-placed"});
+        let case: Case = serde_json::from_value(event).unwrap();
+        let content_type = case.rendered(format).content_type;
+        let is_batch = content_type.as_deref() == Some("application/cloudevents-batch+json");
+        assert_eq!(is_batch, format == Format::CloudEventsBatch);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_the_event_a_json_format_makes_json(
+        event_type in proptest::sample::select(TYPES.to_vec()),
+        subject in "[a-z/%0-9]{0,40}",
+        content_type in proptest::sample::select(vec!["application/json", "text/plain", "image/png", ""]),
+        data in proptest::sample::select(DATA.to_vec()),
+        noise in "\\PC{0,20}",
+    ) {
+        let text = data.replace("NOISE", &noise);
+        let case = Case {
+            subject: Some(subject).filter(|subject| !subject.is_empty()),
+            datacontenttype: Some(content_type.to_owned()).filter(|kind| !kind.is_empty()),
+            text: Some(text),
+            ..serde_json::from_value(json!({"type": event_type})).unwrap()
+        };
+        for format in Format::ALL.into_iter().filter(|it| *it != Format::CloudEventsBinary) {
+            let body = case.rendered(format).body;
+            let read: Result<Value, _> = serde_json::from_slice(&body);
+            proptest::prop_assert!(read.is_ok(), "{}: {body:?}", format.as_str());
+        }
+    }
+}
+
+const TYPES: [&str; 9] = [
+    "storage.row.insert",
+    "file.object.update",
+    "auth.session.login",
+    "thing.owner.add_user",
+    "queue.message.receive",
+    "iot.message.receive",
+    "timer.schedule.fire",
+    "api.call.post",
+    "order-placed",
+];
+
+const DATA: [&str; 14] = [
+    "",
+    "NOISE",
+    "null",
+    "[1]",
+    "\"NOISE\"",
+    "{",
+    r#"{"row_id":"NOISE","find":null,"col":7}"#,
+    r#"{"message":{"body":"NOISE","attributes":[]}}"#,
+    r#"{"message":"NOISE","queue_id":{}}"#,
+    r#"{"event_metadata":{"tracing_context":"x"},"details":{"message":{"body":[]}}}"#,
+    r#"{"payload":"NOISE","trigger_id":false}"#,
+    r#"{"parameters":[1,"NOISE"]}"#,
+    r#"{"request":null,"response":"NOISE","resource":{}}"#,
+    r#"{"objectScope":"NOISE","bucketID":1.5e3,"uri":[]}"#,
+];

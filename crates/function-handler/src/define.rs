@@ -1,5 +1,6 @@
 //! Turns what people ask for into functions and triggers, and says precisely what is wrong with it.
 
+pub(crate) mod schedules;
 pub(crate) mod script;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,9 +11,10 @@ use domain::function::limits::check_batching;
 use domain::function::{
     Credentials, Function, FunctionSettings, OVERLAP_DEFAULT, OVERLAP_MAX, Signing, parse_url,
 };
-use domain::name::{FunctionName, ProjectName};
+use domain::name::{FunctionName, Name, ProjectName};
 use domain::pattern::PathPattern;
 use domain::retry::RetryPolicy;
+use domain::schema::Schema;
 use domain::template::Template;
 use domain::trigger::{DEPTH_MAX, Trigger};
 use jiff::Timestamp;
@@ -36,7 +38,8 @@ const AFFIX_BYTES_MAX: usize = 1024;
 const FUNCTION_FIELDS: &str = "url, format, settings, settings.paused, \
      settings.concurrency_max, settings.rate, settings.headers, settings.batching, \
      settings.disable_on_gone, settings.disable_after, settings.signing, settings.token, \
-     settings.proxy, settings.authorities, credentials, credentials.authorization, \
+     settings.proxy, settings.authorities, settings.endpoint, settings.parameters_schema, \
+     settings.answer, settings.handlers, credentials, credentials.authorization, \
      credentials.client_certificate";
 const TRIGGER_FIELDS: &str = "enabled, function, on, subject, prefix, suffix, options, filter, \
      format, template, template_content_type, ordering, backlog, depth_max, \
@@ -243,13 +246,24 @@ fn change_settings(
         "settings.token" => settings.token = wanted.token,
         "settings.proxy" => settings.proxy = wanted.proxy,
         "settings.authorities" => settings.authorities = wanted.authorities,
+        "settings.endpoint" => settings.endpoint = wanted.endpoint,
+        "settings.parameters_schema" => settings.parameters_schema = wanted.parameters_schema,
+        "settings.answer" => settings.answer = wanted.answer,
+        "settings.handlers" => settings.handlers = wanted.handlers,
         other => return Err(unknown_path(other, FUNCTION_FIELDS)),
     }
     Ok(())
 }
 
-fn check(function: &Function) -> Result<(), Fault> {
+pub(crate) fn check(function: &Function) -> Result<(), Fault> {
     let settings = function.settings.check();
+    if let (Ok(()), Some(schema)) = (&settings, &function.settings.parameters_schema) {
+        Schema::parse(schema).map_err(|error| {
+            let allowed = "a JSON Schema that refers to nothing outside itself";
+            let field = "settings.parameters_schema";
+            Fault::invalid(field, schema, error.to_string(), allowed)
+        })?;
+    }
     settings
         .and_then(|()| check_batching(&function.settings, function.format))
         .and_then(|()| function.credentials.check())
@@ -366,6 +380,20 @@ pub(crate) fn function_name(field: &str, text: &str) -> Result<FunctionName, Fau
     text.parse().map_err(|error| of_name(field, error))
 }
 
+/// `[PACKAGE/]NAME`, where a name alone is one of this package.
+pub(crate) fn function_in(
+    package: Option<&Name>,
+    field: &str,
+    text: &str,
+) -> Result<FunctionName, Fault> {
+    match package {
+        Some(package) if !text.is_empty() && !text.contains('/') => {
+            function_name(field, &format!("{package}/{text}"))
+        }
+        Some(_) | None => function_name(field, text),
+    }
+}
+
 /// A trigger asks for so many attributes at most, as an event has no more than a few.
 const OPTIONS_MAX: usize = 16;
 
@@ -407,7 +435,7 @@ fn depth_max(wanted: Option<u32>) -> Result<u32, Fault> {
     }
 }
 
-fn url(text: &str) -> Result<Url, Fault> {
+pub(crate) fn url(text: &str) -> Result<Url, Fault> {
     if text.is_empty() {
         return Err(Fault::missing("url", "an http or https URL"));
     }

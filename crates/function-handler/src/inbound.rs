@@ -5,9 +5,12 @@ mod paging;
 
 pub mod functions;
 pub mod gateway;
+pub mod imports;
 pub mod keys;
 pub mod operate;
+pub mod packages;
 pub mod projects;
+pub mod schedules;
 pub(crate) mod scripts_http;
 pub mod sessions;
 pub mod triggers;

@@ -19,6 +19,7 @@ pub mod index;
 
 pub mod bootstrap;
 pub mod define;
+pub mod deploy;
 pub mod make_secrets;
 pub mod token_keys;
 
@@ -26,6 +27,7 @@ pub mod call_off;
 pub mod disable;
 pub mod match_events;
 pub mod release;
+pub mod strike;
 
 pub mod outbound;
 

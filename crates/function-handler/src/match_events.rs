@@ -11,6 +11,7 @@ use domain::lineage::LOOP_REMARK;
 use domain::matching::Matcher;
 use domain::record::{Matched, Record, Settled};
 use domain::registry::Registry;
+use domain::reply::{Reply, ReplyAddress, Said};
 use domain::shard::of_endpoint;
 use domain::trigger::{Ordering, Trigger};
 use jiff::Timestamp;
@@ -33,6 +34,8 @@ pub struct Fanout {
     /// Deliveries that stand in line by their event's ordering key, in order.
     pub in_line: Vec<Waiting>,
     pub records: Vec<Record>,
+    /// What is told to those who wait for an answer.
+    pub replies: Vec<(ReplyAddress, Reply)>,
     pub unmatched: usize,
     pub deliveries: usize,
 }
@@ -59,6 +62,7 @@ pub fn match_events(
     for event in events {
         let mut targets = Vec::new();
         let mut by_shard: BTreeMap<u16, Vec<Target>> = BTreeMap::new();
+        let mut loops = 0;
         let matches = matcher.decide(&event);
         let failed = matches.failed.iter();
         let failed: Vec<Record> = failed
@@ -82,6 +86,7 @@ pub fn match_events(
             targets.push(target.clone());
             if trigger.takes_for_loop(&event) {
                 fanout.break_loop(&event, &target);
+                loops += 1;
                 continue;
             }
             let way = ways.to(function);
@@ -98,6 +103,7 @@ pub fn match_events(
             }
         }
         debug!(eid = %event.eid, event.type = %event.event_type, deliveries = targets.len(), "event matched");
+        fanout.tell(&event, targets.len() - loops);
         fanout.add(event, targets, by_shard);
         fanout.records.extend(failed);
     }
@@ -136,6 +142,16 @@ impl Fanout {
             remark: LOOP_REMARK.to_owned(),
             at: event.accepted_at,
         }));
+    }
+
+    /// Whoever waits for an answer is told how many deliveries there are.
+    fn tell(&mut self, event: &Event, deliveries: usize) {
+        if let Some(to) = &event.reply_to {
+            let deliveries = u32::try_from(deliveries).unwrap_or(u32::MAX);
+            let said = Said::Matched { deliveries };
+            let event = event.eid;
+            self.replies.push((to.clone(), Reply { event, said }));
+        }
     }
 
     fn add(&mut self, event: Event, targets: Vec<Target>, by_shard: BTreeMap<u16, Vec<Target>>) {

@@ -18,6 +18,7 @@ const STORED: &str = "tripline_waiting_stored_total";
 const RELEASED: &str = "tripline_waiting_released_total";
 const ASIDE: &str = "tripline_waiting_set_aside_total";
 const DISABLED: &str = "tripline_handler_functions_disabled_total";
+const STRUCK: &str = "tripline_handler_schedules_struck_total";
 const CANCELLED: &str = "tripline_waiting_cancelled_total";
 
 /// Says what each metric means; once per process.
@@ -57,6 +58,7 @@ pub(crate) fn describe() {
         CANCELLED,
         "Waiting deliveries that this replica cancelled or gave up, by remark."
     );
+    describe_counter!(STRUCK, "Times that this replica had a schedule strike.");
     describe_counter!(
         ASIDE,
         "Waiting deliveries that this replica could not read and set aside."
@@ -90,6 +92,10 @@ pub(crate) fn waiting(counts: &[(WaitReason, u64)]) {
 
 pub(crate) fn function_disabled() {
     counter!(DISABLED).increment(1);
+}
+
+pub(crate) fn schedule_struck() {
+    counter!(STRUCK).increment(1);
 }
 
 pub(crate) fn set_aside() {

@@ -15,10 +15,13 @@ use protocol::functions::v1::function_service_server::FunctionServiceServer;
 use protocol::functions::v1::trigger_service_server::TriggerServiceServer;
 use protocol::gateway::v1::gateway_service_server::GatewayServiceServer;
 use protocol::gateway::v1::script_service_server::ScriptServiceServer;
+use protocol::imports::v1::import_service_server::ImportServiceServer;
+use protocol::packages::v1::package_service_server::PackageServiceServer;
 use protocol::projects::v1::key_service_server::KeyServiceServer;
 use protocol::projects::v1::project_service_server::ProjectServiceServer;
 use protocol::registry::v1::registry_service_server::RegistryServiceServer;
 use protocol::registry_feed::{self, RegistryView};
+use protocol::schedules::v1::schedule_service_server::ScheduleServiceServer;
 use protocol::sessions::v1::session_service_server::SessionServiceServer;
 use protocol::waiting::v1::waiting_service_server::WaitingServiceServer;
 use serde::{Deserialize, Serialize};
@@ -35,10 +38,13 @@ use crate::inbound::follow_registry::Follower;
 use crate::inbound::functions::Functions;
 use crate::inbound::gate::Gate;
 use crate::inbound::gateway::{Gateway, Scripts};
+use crate::inbound::imports::Imports;
 use crate::inbound::keys::Keys;
 use crate::inbound::operate::Operate;
+use crate::inbound::packages::Packages;
 use crate::inbound::projects::Projects;
 use crate::inbound::registry::RegistryFeed;
+use crate::inbound::schedules::Schedules;
 use crate::inbound::scripts_http;
 use crate::inbound::sessions::{self, Sessions};
 use crate::inbound::triggers::Triggers;
@@ -48,6 +54,7 @@ use crate::metrics;
 use crate::outbound::deliveries::Outbound;
 use crate::outbound::own_events::OwnEvents;
 use crate::release::Release;
+use crate::strike::Clock;
 use crate::token_keys;
 
 /// Full names of the gRPC services.
@@ -61,6 +68,9 @@ pub const SERVED: &[&str] = &[
     "tripline.registry.v1.RegistryService",
     "tripline.sessions.v1.SessionService",
     "tripline.waiting.v1.WaitingService",
+    "tripline.packages.v1.PackageService",
+    "tripline.schedules.v1.ScheduleService",
+    "tripline.imports.v1.ImportService",
 ];
 
 /// What the handler needs of the world.
@@ -85,6 +95,7 @@ pub struct Parts {
 pub struct Service {
     desk: Desk,
     operate: Operate,
+    schedules: Schedules,
     scripts: Scripts,
 }
 
@@ -121,6 +132,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             broker: Arc::clone(&broker),
             index: Arc::clone(&index),
             outbound: outbound.clone(),
+            replier: broker.replier(),
             room: Arc::clone(&waiting_room),
             tasks: tasks.clone(),
             messages_in_hand_max: config.messages_in_hand_max,
@@ -129,8 +141,14 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         tasks.spawn(name, shard.run(tasks.stopping()));
     }
     let call_off = CallOff::start(Arc::clone(&waiting_room), tasks);
+    let events = OwnEvents::start(broker.as_ref(), tasks);
+    let clock = Clock {
+        index: Arc::clone(&index),
+        events: events.clone(),
+    };
+    tasks.spawn("watch the clock", clock.run(tasks.stopping()));
     let switch_off = SwitchOff {
-        events: OwnEvents::start(broker.as_ref(), tasks),
+        events: events.clone(),
         index: Arc::clone(&index),
     };
     let intake = WaitingIntake {
@@ -162,6 +180,10 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         room: waiting_room,
         outbound,
     };
+    let schedules = Schedules {
+        desk: desk.clone(),
+        events,
+    };
     let scripts = Scripts {
         desk: desk.clone(),
         is_enabled: config.scripting,
@@ -169,6 +191,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     Ok(Service {
         desk,
         operate,
+        schedules,
         scripts,
     })
 }
@@ -204,6 +227,9 @@ impl Service {
             )
             .add_service(ScriptServiceServer::new(self.scripts.clone()))
             .add_service(WaitingServiceServer::new(self.operate.clone()))
+            .add_service(PackageServiceServer::new(Packages { desk: desk() }))
+            .add_service(ScheduleServiceServer::new(self.schedules.clone()))
+            .add_service(ImportServiceServer::new(Imports { desk: desk() }))
     }
 
     /// Public keys, and whether a session is in force; all else is managed by gRPC.

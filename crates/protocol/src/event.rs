@@ -69,6 +69,11 @@ impl From<&Event> for wire::Event {
             ancestry: event.ancestry.clone(),
             deliver_at_us: event.deliver_at.map(to_micros),
             traceparent: event.traceparent.clone(),
+            reply_to: event
+                .reply_to
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             extensions: event
                 .extensions
                 .iter()
@@ -105,6 +110,8 @@ impl TryFrom<wire::Event> for Event {
             ancestry: event.ancestry,
             deliver_at: event.deliver_at_us.map(from_micros),
             traceparent: event.traceparent,
+            // Where nobody can be reached nobody waits.
+            reply_to: event.reply_to.parse().ok(),
             extensions: event.extensions.into_iter().collect(),
         })
     }

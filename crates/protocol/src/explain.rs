@@ -46,6 +46,7 @@ pub fn recorded_event(project: &ProjectName, record: &logs::EventRecord) -> Resu
         causation_id: text(&record.causation_id),
         depth: record.depth,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: text(&record.traceparent),
         extensions: record.extensions.clone().into_iter().collect(),

@@ -20,8 +20,11 @@ pub mod explain;
 pub mod fault;
 pub mod function;
 pub mod introspection;
+pub mod package;
 pub mod problem;
 pub mod registry_feed;
+pub mod reply;
+pub mod schedule;
 pub mod settings;
 pub mod token_keys;
 
@@ -56,6 +59,6 @@ macro_rules! generated {
 }
 
 generated!(
-    delivery, events, functions, gateway, intercept, logs, projects, redrive, registry, sessions,
-    types, waiting, wire
+    delivery, events, functions, gateway, imports, intercept, invocation, logs, packages, projects,
+    redrive, registry, schedules, sessions, types, waiting, wire
 );

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use domain::filter::{FILTER_BYTES_MAX, Filter, NAMES};
 use domain::function::{
-    Batching, Disabled, FunctionSettings, RateLimit, Signing, TokenAlgorithm, parse_url,
+    AnswerShape, Batching, Disabled, FunctionSettings, Handler, RateLimit, Signing, TokenAlgorithm,
+    parse_url,
 };
 use domain::retry::RetryPolicy;
 use domain::template::Template;
@@ -59,6 +60,14 @@ impl From<&FunctionSettings> for functions::FunctionSettings {
                 .map(Url::to_string)
                 .unwrap_or_default(),
             authorities: settings.authorities.clone().unwrap_or_default(),
+            endpoint: settings.endpoint.clone().unwrap_or_default(),
+            parameters_schema: settings.parameters_schema.clone().unwrap_or_default(),
+            answer: settings.answer.as_str().to_owned(),
+            handlers: settings
+                .handlers
+                .iter()
+                .map(|handler| handler.as_str().to_owned())
+                .collect(),
         }
     }
 }
@@ -127,7 +136,34 @@ pub fn function_settings(
         },
         proxy: url("settings.proxy", &settings.proxy)?,
         authorities: Some(settings.authorities.clone()).filter(|pem| !pem.is_empty()),
+        endpoint: Some(settings.endpoint.clone()).filter(|name| !name.is_empty()),
+        parameters_schema: Some(settings.parameters_schema.clone())
+            .filter(|schema| !schema.is_empty()),
+        answer: answer_shape(&settings.answer)?,
+        handlers: handlers(&settings.handlers)?,
     })
+}
+
+fn answer_shape(text: &str) -> Result<AnswerShape, Fault> {
+    if text.is_empty() {
+        return Ok(AnswerShape::default());
+    }
+    AnswerShape::parse(text).ok_or_else(|| {
+        let allowed = AnswerShape::ALL.map(AnswerShape::as_str).join(", ");
+        let message = "is not a shape of answers";
+        Fault::invalid("settings.answer", text, message, allowed)
+    })
+}
+
+fn handlers(names: &[String]) -> Result<Vec<Handler>, Fault> {
+    let read = names.iter().map(|name| {
+        Handler::parse(name).ok_or_else(|| {
+            let allowed = Handler::ALL.map(Handler::as_str).join(", ");
+            let message = "is not a method that a function has";
+            Fault::invalid("settings.handlers", name, message, allowed)
+        })
+    });
+    read.collect()
 }
 
 /// As many as come in a second, at least one.

@@ -40,6 +40,7 @@ fn event() -> Event {
         causation_id: Some("cau".to_owned()),
         depth: 2,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: Some("00-0000000000000000dd52ace79c62892f-00f067aa0ba902b7-01".to_owned()),
         extensions: [("tenant".to_owned(), "t1".to_owned())].into(),

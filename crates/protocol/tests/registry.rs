@@ -51,6 +51,10 @@ fn function(authorization: Authorization) -> Function {
             token: Some(TokenAlgorithm::Hs256),
             proxy: Some("http://proxy.example:3128".parse().unwrap()),
             authorities: Some("pem".to_owned()),
+            endpoint: Some("onOrder".to_owned()),
+            parameters_schema: Some(r#"{"type":"object"}"#.to_owned()),
+            answer: domain::function::AnswerShape::Enveloped,
+            handlers: vec![domain::function::Handler::Main],
         },
         credentials: Credentials {
             authorization,
@@ -115,6 +119,7 @@ fn trigger() -> Trigger {
             retry_after_max: Duration::ZERO,
             final_statuses: "400-404,410".parse().unwrap(),
             connect_timeout: Some(Duration::from_secs(1)),
+            expects_json: true,
             first_byte_timeout: Some(Duration::from_secs(2)),
             timeout: Duration::from_secs(3),
             expects_json: true,

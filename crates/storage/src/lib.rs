@@ -27,5 +27,7 @@ pub use config::Config;
 pub use error::Error;
 pub use log_store::LogStore;
 pub use redrives::Redrives;
-pub use registry_store::{GatewayStore, RegistryStore, SessionStore, TokenKeyStore};
+pub use registry_store::{
+    GatewayStore, PackageStore, RegistryStore, ScheduleStore, SessionStore, TokenKeyStore,
+};
 pub use waiting_room::WaitingRoom;

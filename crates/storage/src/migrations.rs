@@ -53,6 +53,11 @@ const POSTGRES: &Listed = &[
         include_str!("../migrations/postgres/0009_sessions_and_types.sql"),
     ),
     (
+        11,
+        "packages",
+        include_str!("../migrations/postgres/0011_packages.sql"),
+    ),
+    (
         12,
         "gateway",
         include_str!("../migrations/postgres/0012_gateway.sql"),
@@ -89,6 +94,11 @@ const SQLITE_TRIPLINE: &Listed = &[
         6,
         "sessions and types",
         include_str!("../migrations/sqlite/tripline/0006_sessions_and_types.sql"),
+    ),
+    (
+        8,
+        "packages",
+        include_str!("../migrations/sqlite/tripline/0008_packages.sql"),
     ),
     (
         9,

@@ -2,7 +2,9 @@
 
 pub(crate) mod gateways;
 pub(crate) mod implement;
+pub(crate) mod packages;
 pub(crate) mod rows;
+pub(crate) mod schedules;
 pub(crate) mod sessions;
 pub(crate) mod token_keys;
 
@@ -17,6 +19,8 @@ use jiff::Timestamp;
 use crate::Error;
 
 pub use self::gateways::GatewayStore;
+pub use self::packages::PackageStore;
+pub use self::schedules::ScheduleStore;
 pub use self::sessions::SessionStore;
 pub use self::token_keys::TokenKeyStore;
 
@@ -87,7 +91,14 @@ pub(crate) fn require_new(
 /// `revision` field of what is stored (the value passed in is ignored) and answered.
 #[async_trait]
 pub trait RegistryStore:
-    TokenKeyStore + SessionStore + GatewayStore + Send + Sync + std::fmt::Debug
+    TokenKeyStore
+    + SessionStore
+    + ScheduleStore
+    + PackageStore
+    + GatewayStore
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     /// # Errors
     /// `AlreadyExists` when the name is taken.

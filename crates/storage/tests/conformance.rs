@@ -16,12 +16,16 @@ mod lines;
 mod log_listing;
 #[path = "conformance/logs.rs"]
 mod logs;
+#[path = "conformance/packages.rs"]
+mod packages;
 #[path = "conformance/records.rs"]
 mod records;
 #[path = "conformance/redrives.rs"]
 mod redrives;
 #[path = "conformance/registry.rs"]
 mod registry;
+#[path = "conformance/schedules.rs"]
+mod schedules;
 #[path = "conformance/sessions.rs"]
 mod sessions;
 #[path = "conformance/token_keys.rs"]
@@ -218,6 +222,15 @@ on_both_databases! {
         a_change_wakes_those_who_wait,
         a_row_without_settings_has_their_defaults,
         a_hundred_thousand_triggers_load;
+    schedules:
+        a_schedule_comes_back_as_given_and_goes_with_its_trigger,
+        a_schedule_that_is_due_is_claimed_once_and_moves_on,
+        replicas_never_share_a_strike;
+    packages:
+        a_version_is_kept_as_it_is_and_put_in_force_as_a_whole,
+        a_version_that_cannot_be_put_in_force_leaves_everything,
+        of_two_who_deploy_at_once_one_is_told_to_try_again,
+        schedules_of_a_version_come_and_go_and_keep_their_time;
     gateways:
         services_are_kept_with_what_their_calls_fire,
         a_script_is_kept_as_it_was_made;

@@ -18,8 +18,7 @@ use telemetry::trace::TraceParent;
 
 use crate::draft::{Dialect, Draft, Field};
 
-/// Most readers of JSON give up at 128 levels, and data travels inside other documents.
-pub const JSON_DEPTH_MAX: usize = 100;
+pub use domain::json_text::{DEPTH_MAX as JSON_DEPTH_MAX, depth as json_depth};
 
 /// Enough for every extension there is; they are copied into every request.
 pub const EXTENSIONS_MAX: usize = 64;
@@ -139,6 +138,7 @@ pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fau
         causation_id: check.text(Field::CausationId, draft.causation_id)?,
         depth: check.depth(draft.depth)?,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: check.deliver_at(draft.deliver_at, draft.delay, at.now)?,
         traceparent: Some(traceparent),
         extensions: check.extensions(draft.extensions)?,
@@ -150,33 +150,6 @@ pub fn accept(draft: Draft, call: &Call, at: Circumstances) -> Result<Event, Fau
         lineage.clone().give_to(&mut event);
     }
     Ok(event)
-}
-
-/// How deep the brackets of a JSON text are nested; the text need not be valid.
-pub fn json_depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0_usize);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in json {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 struct Check {

@@ -58,6 +58,7 @@ pub enum Dialect {
     PlainJson,
     CloudEventsJson,
     CloudEventsHeaders,
+    SpaceCloud,
 }
 
 impl Dialect {
@@ -68,6 +69,7 @@ impl Dialect {
             Self::PlainJson => field.plain(),
             Self::CloudEventsJson => field.attribute(),
             Self::CloudEventsHeaders => field.header(),
+            Self::SpaceCloud => field.space_cloud(),
         }
     }
 
@@ -82,11 +84,20 @@ impl Dialect {
             Self::Grpc | Self::PlainJson => format!("extensions.{name}"),
             Self::CloudEventsJson => name.to_owned(),
             Self::CloudEventsHeaders => format!("ce-{name}"),
+            Self::SpaceCloud => format!("options.{name}"),
         }
     }
 }
 
 impl Field {
+    const fn space_cloud(self) -> &'static str {
+        match self {
+            Self::Data => "payload",
+            Self::DeliverAt => "timestamp",
+            other => other.grpc(),
+        }
+    }
+
     const fn plain(self) -> &'static str {
         match self {
             Self::ActorId => "actor.id",

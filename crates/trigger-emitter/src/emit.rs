@@ -2,24 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::{PublishError, Pushed};
 use domain::Timestamp;
 use domain::event::Event;
 use domain::id::EventId;
+use domain::reply::Verdict;
 use futures::FutureExt as _;
 use futures::future::{Shared, join_all};
 use protocol::access::Caller;
 use protocol::fault::{Fault, FaultKind};
 use protocol::registry_feed::RegistryView;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::accept::{Call, Circumstances, accept};
 use crate::deduplicate::{Decision, Deduplicator, Key, Settled, Ticket};
-use crate::draft::Draft;
+use crate::draft::{Draft, Field};
 use crate::error;
 use crate::metrics::Metrics;
 use crate::outbound::events::Events;
+use crate::wait_for_reply::Waiters;
 
 /// What became of an event that was let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +55,25 @@ struct Inner {
     room: Arc<Semaphore>,
     deduplicator: Deduplicator,
     events: Events,
+    waiters: Waiters,
     metrics: Metrics,
+}
+
+/// What became of an event that somebody waits for.
+#[derive(Debug)]
+pub(crate) struct Waited {
+    pub(crate) accepted: Accepted,
+    pub(crate) came: Came,
+}
+
+/// What came of waiting.
+#[derive(Debug)]
+pub(crate) enum Came {
+    /// The same event had been accepted before: nothing follows from this one.
+    Duplicate,
+    Verdict(Verdict),
+    /// Nothing in time; the delivery goes on.
+    Nothing,
 }
 
 /// An event on its way: in line at the broker, or found to be a repeat.
@@ -79,6 +101,7 @@ impl Door {
         limits: DoorLimits,
         deduplicator: Deduplicator,
         events: Events,
+        waiters: Waiters,
     ) -> Self {
         let room =
             Semaphore::new(usize::try_from(limits.in_flight_bytes_max).unwrap_or(usize::MAX));
@@ -89,6 +112,7 @@ impl Door {
             room: Arc::new(room),
             deduplicator,
             events,
+            waiters,
             metrics: Metrics::default(),
         }))
     }
@@ -137,6 +161,47 @@ impl Door {
         let placed = self.place(vec![candidate]).await.pop();
         self.settle(placed.unwrap_or(Placed::Refused(PublishError::Unavailable)))
             .await
+    }
+
+    /// Brings in one event and waits for the first success of a function, at most `wait` from the
+    /// moment it is durable.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit); and an event for a later time is not waited for.
+    pub(crate) async fn emit_and_wait(
+        &self,
+        call: &Call,
+        draft: Draft,
+        idempotency_key: Option<&str>,
+        wait: Duration,
+    ) -> Result<Waited, Fault> {
+        let mut candidate = self.check(call, draft, idempotency_key)?;
+        if let Some(deliver_at) = candidate.event.deliver_at {
+            let field = call.dialect.name(Field::DeliverAt);
+            let message = "is for later, and the answer is waited for now";
+            let allowed = "nothing, where an event is synchronous";
+            return Err(Fault::invalid(
+                field,
+                deliver_at.to_string(),
+                message,
+                allowed,
+            ));
+        }
+        let waiters = &self.0.waiters;
+        let mut waiting = waiters.wait_for(candidate.event.eid)?;
+        candidate.event.reply_to = Some(waiters.address().clone());
+        let placed = self.place(vec![candidate]).await.pop();
+        let placed = placed.unwrap_or(Placed::Refused(PublishError::Unavailable));
+        let accepted = self.settle(placed).await?;
+        if accepted.is_duplicate {
+            let came = Came::Duplicate;
+            return Ok(Waited { accepted, came });
+        }
+        let came = match timeout(wait, waiting.verdict()).await {
+            Ok(Some(verdict)) => Came::Verdict(verdict),
+            Ok(None) | Err(_) => Came::Nothing,
+        };
+        Ok(Waited { accepted, came })
     }
 
     /// Brings in many events, all or none; the answer means that all are durable.

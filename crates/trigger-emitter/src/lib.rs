@@ -15,6 +15,8 @@ pub mod accept;
 mod deduplicate;
 pub mod draft;
 mod emit;
+mod take_messages;
+mod wait_for_reply;
 
 mod outbound;
 

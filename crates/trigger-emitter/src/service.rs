@@ -1,5 +1,6 @@
 //! Wires the trigger-emitter together, inside one process with others or in one of its own.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +13,17 @@ use process::server::{self, Surface};
 use protocol::access;
 use protocol::registry_feed::{self, Interest, RegistryView};
 use serde::{Deserialize, Serialize};
+use tonic::body::Body;
 use tonic::service::Routes;
 
 use crate::config::Config;
 use crate::deduplicate::Deduplicator;
 use crate::emit::{Door, DoorLimits};
-use crate::inbound::{grpc, http};
+use crate::inbound::grpc;
+use crate::inbound::http as by_http;
 use crate::metrics;
 use crate::outbound::events::Events;
+use crate::wait_for_reply::Waiters;
 
 /// Full names of the gRPC services.
 pub const SERVED: &[&str] = &["tripline.events.v1.EventService"];
@@ -40,7 +44,7 @@ pub struct Parts {
 pub struct Service {
     door: Door,
     emitting: grpc::Emitting,
-    http_limits: http::Limits,
+    http_limits: by_http::Limits,
 }
 
 /// Wires the door and starts its loops.
@@ -77,11 +81,12 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         limits,
         deduplicator,
         events,
+        Waiters::start(&parts.broker, tasks),
     );
     Ok(Service {
         emitting: grpc::Emitting::new(door.clone(), tasks),
         door,
-        http_limits: http::Limits {
+        http_limits: by_http::Limits {
             body_bytes_max: config.request_bytes_max,
             body_timeout: config.body_timeout.into(),
         },
@@ -93,8 +98,25 @@ impl Service {
         routes.add_service(self.emitting.server(self.http_limits.body_bytes_max))
     }
 
+    /// The service that takes events, for whoever hands some on in the same process.
+    pub fn events(
+        &self,
+    ) -> impl tower::Service<
+        http::Request<Body>,
+        Response = http::Response<Body>,
+        Error = Infallible,
+        Future: Send,
+    >
+    + Clone
+    + Send
+    + Sync
+    + 'static
+    + use<> {
+        self.emitting.server(self.http_limits.body_bytes_max)
+    }
+
     pub fn http(&self) -> Router {
-        http::router(self.door.clone(), self.http_limits)
+        by_http::router(self.door.clone(), self.http_limits)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use api_gateway::outbound::scripts::Scripts;
 use broker::Broker;
 use coordination::{EndpointMemory, IdempotencyKeys, Membership};
+use delivery_worker::Door;
 use lifecycle::{Health, Tasks};
 use process::server::{Surface, instance_name};
 use protocol::access;
@@ -108,7 +109,8 @@ pub(crate) fn build(
             worker: instance_name(),
         },
         tasks,
-    )?;
+    )?
+    .with_door(Door::new(emitter.events()));
     let scripts = Scripts::within(worker.grpc(Routes::default()), Some(&between_us))?;
     let gateway = api_gateway::build(
         &configs.api_gateway,

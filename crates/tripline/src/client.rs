@@ -7,10 +7,14 @@ use protocol::functions::v1::function_service_client::FunctionServiceClient;
 use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
 use protocol::gateway::v1::gateway_service_client::GatewayServiceClient;
 use protocol::gateway::v1::script_service_client::ScriptServiceClient;
+use protocol::imports::v1::import_service_client::ImportServiceClient;
+use protocol::invocation::v1::invocation_service_client::InvocationServiceClient;
 use protocol::logs::v1::log_service_client::LogServiceClient;
+use protocol::packages::v1::package_service_client::PackageServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::redrive::v1::redrive_service_client::RedriveServiceClient;
+use protocol::schedules::v1::schedule_service_client::ScheduleServiceClient;
 use protocol::sessions::v1::session_service_client::SessionServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -113,6 +117,22 @@ impl Connection {
         ))
     }
 
+    pub(crate) fn schedules(&self) -> Result<ScheduleServiceClient<Authorised>, Failure> {
+        Ok(ScheduleServiceClient::new(
+            self.connect(self.functions_server.as_ref())?,
+        ))
+    }
+
+    pub(crate) fn packages(&self) -> Result<PackageServiceClient<Authorised>, Failure> {
+        let connection = self.connect(self.functions_server.as_ref())?;
+        Ok(PackageServiceClient::new(connection).max_decoding_message_size(ANSWER_BYTES_MAX))
+    }
+
+    pub(crate) fn imports(&self) -> Result<ImportServiceClient<Authorised>, Failure> {
+        let connection = self.connect(self.functions_server.as_ref())?;
+        Ok(ImportServiceClient::new(connection).max_decoding_message_size(ANSWER_BYTES_MAX))
+    }
+
     pub(crate) fn scripts(&self) -> Result<ScriptServiceClient<Authorised>, Failure> {
         Ok(ScriptServiceClient::new(
             self.connect(self.functions_server.as_ref())?,
@@ -147,6 +167,11 @@ impl Connection {
         Ok(DeliveryServiceClient::new(
             self.connect(self.worker.as_ref())?,
         ))
+    }
+
+    pub(crate) fn invocations(&self) -> Result<InvocationServiceClient<Authorised>, Failure> {
+        let connection = self.connect(self.worker.as_ref())?;
+        Ok(InvocationServiceClient::new(connection).max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 
     pub(crate) fn waiting(&self) -> Result<WaitingServiceClient<Authorised>, Failure> {

@@ -7,8 +7,10 @@
 mod deliveries;
 mod function_flags;
 mod gateway;
+mod imports;
 mod redrive_flags;
 mod rotation;
+mod schedules;
 mod sessions;
 mod trigger_flags;
 
@@ -19,10 +21,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
 pub(crate) use self::deliveries::Deliveries;
+use self::function_flags::parse_header;
 pub(crate) use self::function_flags::{CredentialFlags, FunctionFlags};
 pub(crate) use self::gateway::{Gateway, Scripts, Services};
+pub(crate) use self::imports::{Export, Import, Packages};
 pub(crate) use self::redrive_flags::{AgainScope, Redrive, RedriveCommand, Replay};
 pub(crate) use self::rotation::Rotation;
+pub(crate) use self::schedules::{Payload, Schedules, Times};
 pub(crate) use self::sessions::Sessions;
 pub(crate) use self::trigger_flags::{Conditions, Retry};
 
@@ -141,6 +146,19 @@ pub(crate) enum ClientCommand {
     #[command(subcommand)]
     Triggers(Box<Triggers>),
 
+    /// Set clocks that call functions, and see what came of it
+    #[command(subcommand)]
+    Schedules(Box<Schedules>),
+
+    /// Change functions, triggers and schedules together, version by version
+    #[command(subcommand)]
+    Packages(Packages),
+
+    /// Take over what another system is configured to do, from a file of its own
+    Import(Import),
+
+    /// Print a file as it was imported, byte for byte
+    Export(Export),
     /// Put services behind the API gateway, and see which events their calls fire
     #[command(subcommand)]
     Gateway(Gateway),
@@ -272,6 +290,14 @@ pub(crate) struct Emit {
     /// Call functions only from then on, for example 2026-11-23T08:00:00Z
     #[arg(long, value_name = "TIME", conflicts_with = "delay")]
     pub(crate) deliver_at: Option<jiff::Timestamp>,
+
+    /// Wait for the first function that accepts it, and print what it answered
+    #[arg(long, conflicts_with_all = ["delay", "deliver_at"])]
+    pub(crate) sync: bool,
+
+    /// How long to wait then, 10ms to 60s [default: 10s]
+    #[arg(long, value_name = "TIME", requires = "sync", value_parser = humantime::parse_duration)]
+    pub(crate) wait: Option<std::time::Duration>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -315,7 +341,7 @@ pub(crate) enum Functions {
         #[command(flatten)]
         flags: Box<FunctionFlags>,
         /// What goes back to its default: concurrency, rate, headers, batch, disable-after, token,
-        /// proxy, ca, client-cert, authorization
+        /// proxy, ca, endpoint, parameters-schema, handlers, client-cert, authorization
         #[arg(long, value_name = "NAME", value_delimiter = ',')]
         reset: Vec<String>,
     },
@@ -330,6 +356,20 @@ pub(crate) enum Functions {
         name: String,
         #[command(flatten)]
         rotation: Rotation,
+    },
+    /// Call a function directly and print its answer; nothing is retried
+    Invoke {
+        /// [PACKAGE/]NAME, or [PACKAGE/]ENDPOINT
+        name: String,
+        /// JSON, @FILE, or - for standard input [default: null]
+        #[arg(long, value_name = "JSON|@FILE|-")]
+        parameters: Option<String>,
+        /// What the function sees as context.headers, 'name: value'
+        #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
+        headers: Vec<(String, String)>,
+        /// How long to wait for the answer, 10ms to 5m [default: 5s]
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        timeout: Option<std::time::Duration>,
     },
     /// Send a signed test call and show request and response; nothing is logged
     Test {

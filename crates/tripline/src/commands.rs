@@ -6,11 +6,14 @@ mod emit;
 mod functions;
 mod gateway;
 mod health;
+mod imports;
 mod keys;
 mod logs;
 pub(crate) mod migrate;
+mod packages;
 mod projects;
 mod redrive;
+mod schedules;
 mod scripts;
 pub(crate) mod serve;
 mod sessions;
@@ -41,6 +44,10 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Emit(options) => emit::run(options, &connection).await,
             ClientCommand::Functions(command) => functions::run(*command, &connection).await,
             ClientCommand::Triggers(command) => triggers::run(*command, &connection).await,
+            ClientCommand::Schedules(command) => schedules::run(*command, &connection).await,
+            ClientCommand::Packages(command) => packages::run(command, &connection).await,
+            ClientCommand::Import(options) => imports::import(options, &connection).await,
+            ClientCommand::Export(options) => imports::export(options, &connection).await,
             ClientCommand::Gateway(command) => gateway::run(command, &connection).await,
             ClientCommand::Scripts(command) => scripts::run(*command, &connection).await,
             ClientCommand::Deliveries(command) => deliveries::run(command, &connection).await,

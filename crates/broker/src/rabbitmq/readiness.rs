@@ -9,6 +9,8 @@ use lifecycle::health::Check;
 pub(super) enum Role {
     Publishing,
     Consuming,
+    /// Sending or taking replies. Nothing that is promised needs it.
+    Replying,
 }
 
 impl Role {
@@ -16,6 +18,7 @@ impl Role {
         match self {
             Self::Publishing => "publishing",
             Self::Consuming => "consuming",
+            Self::Replying => "replying",
         }
     }
 }
@@ -59,6 +62,7 @@ impl Readiness {
         match role {
             Role::Publishing => missing.publishing = reason,
             Role::Consuming => missing.consuming = reason,
+            Role::Replying => {}
         }
         match (&missing.publishing, &missing.consuming) {
             (None, None) => self.check.ready(),

@@ -8,6 +8,7 @@
 mod batches;
 mod ground;
 mod queues;
+mod replies;
 
 /// Every promise becomes a test on each kind of broker.
 macro_rules! on_both {
@@ -52,4 +53,6 @@ on_both! {
     batches::items_travel_together_and_in_order,
     batches::the_first_item_after_idle_leaves_at_once,
     batches::a_full_queue_is_told_and_waited_for,
+    replies::a_reply_comes_to_the_one_who_waits,
+    replies::a_reply_to_somebody_who_has_gone_is_lost_and_harms_nobody,
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::delivery::{ErrorClass, Outcome};
-use domain::function::limits::is_reserved;
+use domain::function::limits::{is_reserved, suggests_a_secret};
 use domain::function::{Authorization, Function, TokenAlgorithm, origin};
 use domain::token::{self, Claims};
 use http::{HeaderName, HeaderValue, Uri, header};
@@ -13,19 +13,6 @@ use super::{Call, impossible};
 use crate::outbound::endpoint_client::{Grant, Route, Special};
 
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-sc-token");
-
-/// A header of a function whose name holds one of these carries a secret, as likely as not.
-const SECRET_WORDS: [&str; 9] = [
-    "auth",
-    "cookie",
-    "credential",
-    "key",
-    "password",
-    "secret",
-    "session",
-    "signature",
-    "token",
-];
 
 type Headers = Vec<(HeaderName, HeaderValue)>;
 
@@ -110,10 +97,6 @@ fn own_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Outc
     let mut value = HeaderValue::try_from(value).map_err(|_cause| unusable())?;
     value.set_sensitive(suggests_a_secret(known.as_str()));
     Ok((known, value))
-}
-
-fn suggests_a_secret(name: &str) -> bool {
-    SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
 fn service_token(

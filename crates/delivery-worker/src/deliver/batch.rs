@@ -1,11 +1,14 @@
 //! Several deliveries in one request: each has its own attempt, record and fate.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use domain::Timestamp;
 use domain::answer::{BatchAnswer, Body};
 use domain::delivery::Target;
 use domain::event::Event;
 use domain::format::BatchFormat;
+use domain::function::Function;
 use domain::pace::Exchange;
 use domain::record::{HeaderLines, RESPONSE_BODY_BYTES_MAX};
 use telemetry::trace;
@@ -22,7 +25,7 @@ use crate::outbound::endpoint_client::EndpointResponse;
 const RESPONSE_SHARE_BYTES_MIN: usize = 1024;
 
 /// What a batch came to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Batched {
     /// Of each delivery, in the order in which they were given.
     pub settlements: Vec<Settlement>,
@@ -57,12 +60,8 @@ impl Deliverer {
         format: BatchFormat,
         deliveries: &[(&Event, &Target)],
     ) -> Batched {
-        let mut batched = Batched {
-            settlements: Vec::with_capacity(deliveries.len()),
-            exchange: None,
-        };
         let Some((first, target)) = deliveries.first() else {
-            return batched;
+            return Batched::default();
         };
         let (function, rules) = {
             let registry = self.registry.read();
@@ -76,8 +75,10 @@ impl Deliverer {
             let gone = deliveries
                 .iter()
                 .map(|(event, target)| cancelled(event, target, "function_deleted"));
-            batched.settlements.extend(gone);
-            return batched;
+            return Batched {
+                settlements: gone.collect(),
+                exchange: None,
+            };
         };
         let token_keys = self.token_keys_for(&function);
         let traceparent = trace::outgoing(first.traceparent.as_deref());
@@ -115,19 +116,33 @@ impl Deliverer {
         );
         let sending = self.send_batch(&calls, format, &parts).instrument(span);
         let answered = sending.await;
+        self.settle_batch(fates, &answered, &function).await
+    }
+
+    /// What follows for each, in their order.
+    async fn settle_batch(
+        &self,
+        fates: Vec<Fate<'_>>,
+        answered: &Answered,
+        function: &Arc<Function>,
+    ) -> Batched {
+        let mut batched = Batched {
+            settlements: Vec::with_capacity(fates.len()),
+            exchange: None,
+        };
         for fate in fates {
             let settlement = match fate {
                 Fate::Settled(settlement) => *settlement,
                 Fate::Alone(event, target) => Box::pin(self.deliver(event, target)).await,
                 Fate::Sent(call, _) => {
-                    let mut made = made(&call, &answered);
+                    let mut made = made(&call, answered);
                     if batched.exchange.is_none() {
                         // One request says one thing of endpoint and function.
                         let ended_at = ended_at(&call, &answered.response);
                         let rest_max = call.trigger.retry.retry_after_max;
                         let of_batch = exchange(&answered.response, ended_at, rest_max);
                         batched.exchange = Some(of_batch);
-                        made.called = called(&function, &answered.response.outcome, ended_at);
+                        made.called = called(function, &answered.response.outcome, ended_at);
                     }
                     self.settlement(&call, made)
                 }
@@ -174,7 +189,9 @@ impl Deliverer {
             }
             Err(outcome) => (unsent(outcome), HeaderLines::default(), 0),
         };
-        observe(&response, failure(&response.outcome).0);
+        if !calls.is_empty() {
+            observe(&response, failure(&response.outcome).0);
+        }
         let answer = BatchAnswer::read(Body {
             bytes: &response.body,
             is_truncated: response.truncated,

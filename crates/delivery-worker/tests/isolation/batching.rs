@@ -47,7 +47,7 @@ fn ids(request: &Received) -> Vec<String> {
 }
 
 /// The attempts that were recorded, as they come.
-async fn attempts(broker: &Arc<dyn Broker>, count: usize) -> Vec<Attempted> {
+pub(crate) async fn attempts(broker: &Arc<dyn Broker>, count: usize) -> Vec<Attempted> {
     let mut consumer = broker.consume(Queue::Records, 100);
     let mut attempts = Vec::new();
     while attempts.len() < count {
@@ -289,4 +289,62 @@ async fn what_gathers_for_a_function_that_is_paused_meanwhile_waits_elsewhere() 
     })
     .await;
     assert_eq!(receiver.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stops_sends_what_gathers_and_leaves_nothing_behind() {
+    let world = World::start(1).await;
+    let receiver = Receiver::start().await;
+    let format = Format::CloudEventsBatch;
+    let settings = batching(100, Duration::from_secs(60));
+    world.function_in(format, "many", &receiver, settings, once());
+    let room = Room::open(&world.broker, &world.registry);
+    let worker = world.worker("worker-1");
+    world.owe("many", 3).await;
+    eventually(SOON, "them to gather", async || {
+        (room.rows_of(WaitReason::InFlight).len() == 3).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.count(), 0);
+    worker.stop().await;
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 1, "long before the cutoff");
+    assert_eq!(ids(&requests[0]).len(), 3);
+    eventually(SOON, "the rows to end", async || {
+        (room.kept().ended.len() == 3).then_some(())
+    })
+    .await;
+    assert!(room.kept().rows.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_hangs_leaves_its_messages_and_ends_its_rows_when_it_is_answered() {
+    let world = World::start(1).await;
+    let receiver = Receiver::start().await;
+    receiver.answer(Answer::status(200).after(Duration::from_secs(4)));
+    world.function_in(
+        Format::CloudEventsBatch,
+        "many",
+        &receiver,
+        batching(4, MS * 500),
+        once(),
+    );
+    let room = Room::open(&world.broker, &world.registry);
+    let _worker = world.worker("worker-1");
+    let owed = world.owe("many", 4).await;
+    eventually(SOON, "a row for each", async || {
+        (room.rows_of(WaitReason::InFlight).len() == 4).then_some(())
+    })
+    .await;
+    eventually(SOON, "no message to wait", async || {
+        (world.messages().await == 0).then_some(())
+    })
+    .await;
+    eventually(SOON, "the rows to end", async || {
+        (room.kept().ended.len() == 4).then_some(())
+    })
+    .await;
+    let ended: BTreeSet<_> = room.kept().ended.iter().copied().collect();
+    assert_eq!(ended, owed.into_iter().collect());
+    assert_eq!(receiver.count(), 1);
 }

@@ -229,6 +229,7 @@ impl World {
             causation_id: None,
             depth: 0,
             ancestry: Vec::new(),
+            reply_to: None,
             deliver_at: None,
             traceparent: None,
             extensions: BTreeMap::new(),

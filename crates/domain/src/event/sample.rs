@@ -32,6 +32,7 @@ pub(crate) fn event(number: u8) -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: BTreeMap::new(),

@@ -29,6 +29,7 @@ fn event(data: &str) -> Event {
         causation_id: None,
         depth: 2,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: [("tenant".to_owned(), "t1".to_owned())].into(),

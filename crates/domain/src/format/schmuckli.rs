@@ -73,7 +73,9 @@ fn write_fields(
         let by_subject = || about.id_in(collection_of(field)).map(serde_json::to_string);
         let value = match about.member(field) {
             Some(value) => Cow::Borrowed(value.get()),
-            None => by_subject().transpose()?.map_or("null".into(), Cow::Owned),
+            None => by_subject()
+                .transpose()?
+                .map_or(Cow::Borrowed("null"), Cow::Owned),
         };
         let value = match *field {
             "row_id" | "bucket" => unquote_number(&value),

@@ -97,8 +97,7 @@ fn file(about: &About<'_>) -> Result<ObjectWriter, RenderError> {
     let path = about
         .text(&["path"])
         .or_else(|| match about.root() {
-            "files" => about.rest(1).map(|path| format!("/{path}")),
-            "object-storage" => about.rest(1).map(|path| format!("/{path}")),
+            "files" | "object-storage" => about.rest(1).map(|path| format!("/{path}")),
             _ => None,
         })
         .or_else(|| {

@@ -1,4 +1,4 @@
-//! Yandex Cloud's envelopes: `messages` of object storage, queues, timers and IoT devices.
+//! Yandex Cloud's envelopes: `messages` of object storage, queues, timers and devices.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ pub(super) fn message(input: &RenderInput<'_>) -> Result<Vec<u8>, RenderError> {
     let data = Data::of(event);
     // What came in as such a message goes out with all that was in it.
     let whole = About::of(event, &data);
-    let inner = |name| whole.member(name).and_then(|it| Members::of(it));
+    let inner = |name| whole.member(name).and_then(Members::of);
     let taken_in = inner("event_metadata").zip(inner("details"));
     let (metadata, about) = match taken_in {
         Some((metadata, details)) => {
@@ -92,7 +92,7 @@ fn object(event: &Event, about: &About<'_>) -> Result<ObjectWriter, RenderError>
 fn signal(event: &Event, about: &About<'_>, data: &Data<'_>) -> Result<ObjectWriter, RenderError> {
     let is_message = event.event_type.number() == Some(4000);
     let given = about.member("message").filter(|_| is_message);
-    let given = given.and_then(|message| Members::of(message));
+    let given = given.and_then(Members::of);
     let given = given.map(|members| About::with_members(event, Some(members)));
     let queue = about
         .text(&["queue_id"])
@@ -114,7 +114,7 @@ fn signal(event: &Event, about: &About<'_>, data: &Data<'_>) -> Result<ObjectWri
     };
     match body {
         Some(body) if body.starts_with('"') => {
-            text_body(&mut message, &serde_json::from_str::<String>(body)?)?
+            text_body(&mut message, &serde_json::from_str::<String>(body)?)?;
         }
         // Some senders put JSON where there should be a string.
         Some(body) => {
@@ -149,7 +149,7 @@ fn text_body(message: &mut ObjectWriter, body: &str) -> Result<(), RenderError> 
 fn attributes(event: &Event, given: Option<&About<'_>>) -> Result<ObjectWriter, RenderError> {
     const SENT: &str = "SentTimestamp";
     let given = given.and_then(|given| given.first(&["attributes"]));
-    let given = given.and_then(|attributes| Members::of(attributes));
+    let given = given.and_then(Members::of);
     let sent_at = given
         .as_ref()
         .and_then(|members| members.get(SENT))

@@ -43,7 +43,26 @@ const RESERVED: [&str; 20] = [
     "x-sc-token",
 ];
 
+/// A header whose name holds one of these carries a secret, as likely as not.
+const SECRET_WORDS: [&str; 9] = [
+    "auth",
+    "cookie",
+    "credential",
+    "key",
+    "password",
+    "secret",
+    "session",
+    "signature",
+    "token",
+];
+
 const RESERVED_BEGINNINGS: [&str; 5] = ["proxy-", "webhook-", "ce-", "x-function-", "x-tripline-"];
+
+/// Whether a header of this name is better shown nowhere.
+pub fn suggests_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
 
 /// A setting outside what is allowed. The value of a secret is left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +75,7 @@ pub struct SettingsError {
     pub allowed: &'static str,
 }
 
-fn fault(
+pub(super) fn fault(
     field: impl Into<String>,
     value: impl ToString,
     message: &'static str,
@@ -87,6 +106,7 @@ impl FunctionSettings {
             ));
         }
         self.rate.as_ref().map_or(Ok(()), check_rate)?;
+        self.check_direct()?;
         check_headers(&self.headers)?;
         self.batching
             .as_ref()

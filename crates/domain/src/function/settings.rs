@@ -6,6 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use url::Url;
 
+use super::direct::{AnswerShape, Handler};
+
 /// What can be set about a function beyond its URL; the defaults call it as fast as it bears.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FunctionSettings {
@@ -33,6 +35,14 @@ pub struct FunctionSettings {
     pub proxy: Option<Url>,
     /// Authorities that are trusted for this function instead of the machine's own, PEM.
     pub authorities: Option<String>,
+    /// A second name within its package, by Kii's rule for names: `onOrderCreated`.
+    pub endpoint: Option<String>,
+    /// JSON Schema that the parameters of a direct call must satisfy; the text as it was given.
+    pub parameters_schema: Option<String>,
+    /// What the caller of a direct call is answered.
+    pub answer: AnswerShape,
+    /// What the function has methods for; empty where nobody said.
+    pub handlers: Vec<Handler>,
 }
 
 /// Why and since when a function is switched off.

@@ -11,13 +11,12 @@ use super::document::{self, Member, Node, last, repeated};
 use super::finding::{At, Report};
 use super::names::Names;
 use super::{Plan, PlannedFunction, Reading, TRIGGERS_MAX, Target, format};
+use crate::api_event::script::trigger_name;
+use crate::api_event::{EventName, OnError, Phase, Script};
 use crate::event_type::EventType;
 use crate::function::parse_url;
-use crate::name::{FunctionName, TriggerName};
+use crate::name::FunctionName;
 use crate::trigger::Trigger;
-
-/// A longer name is refused, as names are never cut.
-pub const NAME_BYTES_MAX: usize = 256;
 
 const MEMBERS: [&str; 12] = [
     "name",
@@ -33,52 +32,6 @@ const MEMBERS: [&str; 12] = [
     "created_date",
     "last_modified_date",
 ];
-
-const VERBS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-
-/// When a script runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Before the request is processed.
-    Pre,
-    /// Before the response is sent.
-    Post,
-    /// Some time after the response was sent.
-    Queued,
-}
-
-impl Phase {
-    pub const ALL: [Self; 3] = [Self::Pre, Self::Post, Self::Queued];
-
-    /// How a script's name ends.
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::Pre => "pre_process",
-            Self::Post => "post_process",
-            Self::Queued => "queued",
-        }
-    }
-
-    /// Type of the events of this phase.
-    const fn number(self) -> u32 {
-        match self {
-            Self::Pre => 6000,
-            Self::Post => 6001,
-            Self::Queued => 6002,
-        }
-    }
-}
-
-/// What a script says beside its trigger, which has the type of its phase.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Script {
-    /// The trigger of this script.
-    pub trigger: TriggerName,
-    /// `service.resource.verb` as written, without the phase.
-    pub event: String,
-    pub phase: Phase,
-    pub allows_modification: bool,
-}
 
 /// Reads a list of scripts, or one.
 pub fn read(file: &[u8], target: &Target) -> Reading {
@@ -170,60 +123,51 @@ impl Reader<'_> {
         let allows_modification = flag(&members, "allow_event_modification", report);
         let full = last(&members, "name").and_then(|member| member.value.text());
         let function = self.function(node, &members, full.as_deref().unwrap_or_default(), report);
-        let (Some((event, phase, subject)), Some(function)) = (event, function) else {
+        let (Some(event), Some(function)) = (event, function) else {
             return;
         };
-        let suffix = match phase {
-            Phase::Pre => "pre",
-            Phase::Post => "post",
-            Phase::Queued => "queued",
-        };
-        let name = self.names.make(&[&event, suffix]);
-        if let Callee::New(url) = &function {
-            let made = self.made(&name, url);
-            self.plan.functions.extend(made);
-        }
+        // Of one event and phase there is one script, whoever makes it.
+        let name = trigger_name(&event);
         let function = match function {
             Callee::Known(function) => function,
-            Callee::New(url) => match self.functions.get(url.as_str()) {
-                Some(function) => function.clone(),
-                None => return,
-            },
+            Callee::New(url) => self.made(&event, &url),
         };
+        let phase = event.phase().unwrap_or(Phase::Queued);
         let Target { project, now, .. } = self.target;
-        let verb = event.rsplit('.').next().unwrap_or_default().to_owned();
-        let on = EventType::from_number(phase.number());
         self.plan.triggers.push(Trigger {
             is_enabled: is_active,
-            on: on.into_iter().map(Into::into).collect(),
-            subject: Some(subject),
-            options: [("verb".to_owned(), verb)].into(),
+            on: EventType::parse(phase.event_type())
+                .into_iter()
+                .map(Into::into)
+                .collect(),
             format: Some(format("dreamfactory")),
-            ..Trigger::new(project.clone(), name.clone(), function, *now)
-        });
-        self.plan.scripts.push(Script {
-            trigger: name,
-            event,
-            phase,
-            allows_modification,
+            script: Some(Box::new(Script {
+                event,
+                priority: 0,
+                allow_event_modification: allows_modification,
+                on_error: OnError::default(),
+            })),
+            ..Trigger::new(project.clone(), name, function, *now)
         });
     }
 
-    /// The function for a URL, if it was not made yet.
-    fn made(&mut self, name: &TriggerName, url: &Url) -> Option<PlannedFunction> {
-        if self.functions.contains_key(url.as_str()) {
-            return None;
+    /// The function for a URL, called after the first script that has it.
+    fn made(&mut self, event: &EventName, url: &Url) -> FunctionName {
+        if let Some(function) = self.functions.get(url.as_str()) {
+            return function.clone();
         }
+        let name = self.names.make(&[event.as_str()]);
         let function = FunctionName {
             package: self.target.package.clone(),
-            name: name.clone(),
+            name,
         };
         self.functions.insert(url.to_string(), function.clone());
-        Some(PlannedFunction {
-            name: function,
+        self.plan.functions.push(PlannedFunction {
+            name: function.clone(),
             url: url.clone(),
             format: format("dreamfactory"),
-        })
+        });
+        function
     }
 
     fn function(
@@ -325,10 +269,8 @@ fn config_url(members: &[Member<'_>], report: &mut Report<'_>) -> Option<Option<
     }
 }
 
-type Named = (String, Phase, crate::pattern::PathPattern);
-
-/// `service.resource.verb.phase`: the event, the phase, and the pattern of the path that is meant.
-fn name(node: &Node<'_>, members: &[Member<'_>], report: &mut Report<'_>) -> Option<Named> {
+/// `service.resource.verb.phase`.
+fn name(node: &Node<'_>, members: &[Member<'_>], report: &mut Report<'_>) -> Option<EventName> {
     let member = last(members, "name");
     let text = member.and_then(|member| member.value.text());
     let at = member.map_or(&node.at, |member| &member.value.at);
@@ -340,46 +282,17 @@ fn name(node: &Node<'_>, members: &[Member<'_>], report: &mut Report<'_>) -> Opt
         );
         return None;
     };
-    if text.len() > NAME_BYTES_MAX {
-        let message = format!(
-            "the name has {} bytes: at most {NAME_BYTES_MAX}",
-            text.len()
-        );
-        report.error("DF_NAME", at, message);
-        return None;
-    }
-    let phase = Phase::ALL.into_iter().find_map(|phase| {
-        let event = text.strip_suffix(phase.suffix())?.strip_suffix('.')?;
-        Some((phase, event))
-    });
-    let Some((phase, event)) = phase else {
-        let message =
-            format!("{text:?} names no phase: it ends with .pre_process, .post_process or .queued");
-        report.error("DF_PHASE", at, message);
-        return None;
-    };
-    let verb = event
-        .rsplit_once('.')
-        .filter(|(_, verb)| VERBS.contains(verb));
-    let Some((path, _)) = verb else {
-        let message = format!("{event:?} ends with no verb: {}", VERBS.join(", "));
-        report.error("DF_NAME", at, message);
-        return None;
-    };
-    let segments = path.split('.').map(|segment| match segment {
-        "{folder_path}" => "{folder_path=+}",
-        "{file_path}" => "{file_path=+}",
-        other => other,
-    });
-    let segments: Vec<&str> = segments.collect();
-    if segments.contains(&"") {
-        report.error("DF_NAME", at, format!("{event:?} has an empty part"));
-        return None;
-    }
-    match format!("api/{}", segments.join("/")).parse() {
-        Ok(pattern) => Some((event.to_owned(), phase, pattern)),
+    match text.parse::<EventName>() {
+        Ok(event) if event.phase().is_some() => Some(event),
+        Ok(_) => {
+            let message = format!(
+                "{text:?} names no phase: it ends with .pre_process, .post_process or .queued"
+            );
+            report.error("DF_PHASE", at, message);
+            None
+        }
         Err(error) => {
-            report.error("DF_NAME", at, format!("{event:?} is no event: {error}"));
+            report.error("DF_NAME", at, error.to_string());
             None
         }
     }

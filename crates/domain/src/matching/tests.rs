@@ -64,6 +64,7 @@ fn event(event_type: &str, subject: Option<&str>) -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: BTreeMap::new(),

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Acknowledgement, Broker, Consumer, PublishError, Queue, Received};
+use broker::{Acknowledgement, Broker, Consumer, PublishError, Queue, Received, Replier};
 use coordination::Share;
 use domain::delivery::Waiting;
 use domain::event::Event;
@@ -13,6 +13,7 @@ use futures::stream::{FuturesOrdered, StreamExt as _};
 use jiff::Timestamp;
 use lifecycle::Tasks;
 use protocol::envelope::Envelope as _;
+use protocol::reply;
 use storage::WaitingRoom;
 use storage::waiting_room::WaitingRow;
 use tokio::time::{sleep, timeout};
@@ -42,6 +43,7 @@ pub struct EventShard {
     pub broker: Arc<dyn Broker>,
     pub index: Arc<Index>,
     pub outbound: Outbound,
+    pub replier: Replier,
     pub room: Arc<dyn WaitingRoom>,
     pub tasks: Tasks,
     pub messages_in_hand_max: u16,
@@ -136,6 +138,9 @@ impl EventShard {
             .index
             .with(|matcher, registry| match_events(matcher, registry, events, shards, now));
         metrics::matched(count, fanout.unmatched, fanout.deliveries);
+        for (to, reply) in std::mem::take(&mut fanout.replies) {
+            self.replier.reply(&to, reply::write(&reply));
+        }
         // Before anything of the next batch: the order of the rows is that of the events.
         self.line_up(&std::mem::take(&mut fanout.in_line)).await?;
         let sent = self.outbound.send(fanout).await?;

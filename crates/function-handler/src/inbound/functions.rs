@@ -35,6 +35,7 @@ impl FunctionService for Functions {
         let project = self.gate().project(request.metadata(), Scope::Manage)?;
         let request = request.into_inner();
         let (mut function, trigger) = define::function(&project, &request, now())?;
+        self.check_names(&function)?;
         let (revision, mut trigger) = self.store_function(&function, trigger).await?;
         function.revision = revision;
         if let Some(trigger) = &mut trigger {
@@ -92,6 +93,7 @@ impl FunctionService for Functions {
             .map_err(|fault| fault.within("function"))?;
         let mut function = self.existing(&project, &name).await?;
         define::change_function(&mut function, &request, now())?;
+        self.check_names(&function)?;
         let store = self.desk.index.store();
         function.revision = store.update_function(&function).await.map_err(of_storage)?;
         self.desk.catch_up(function.revision).await;
@@ -176,6 +178,24 @@ impl FunctionService for Functions {
 impl Functions {
     fn gate(&self) -> &Gate {
         &self.desk.gate
+    }
+
+    /// By its name or its endpoint a function is known within its package, and no other is.
+    fn check_names(&self, function: &Function) -> Result<(), Fault> {
+        let registry = self.desk.index.view().read();
+        let Some(other) = registry.clash_of(function) else {
+            return Ok(());
+        };
+        let endpoint = function.settings.endpoint.as_deref();
+        let (field, value) = match endpoint {
+            Some(endpoint) => ("settings.endpoint", endpoint),
+            None => ("name", function.name.name.as_str()),
+        };
+        let message = format!("is what {} of the same package is called by", other.name);
+        Err(Fault {
+            kind: FaultKind::AlreadyExists,
+            ..Fault::invalid(field, value, message, "a name that no other function has")
+        })
     }
 
     /// Stores the function with its trigger, under the trigger's other name where its first is

@@ -40,12 +40,12 @@ impl OwnEvents {
         }
     }
 
-    /// Returns when the event is durable; while the broker is away that is not yet. One for which
-    /// there is no room is left out.
-    pub async fn emit(&self, event: &Event) {
+    /// Returns when the event is durable, and then true; while the broker is away that is not yet.
+    /// One for which there is no room is left out.
+    pub async fn emit(&self, event: &Event) -> bool {
         let shards = u16::try_from(self.lines.len()).unwrap_or(u16::MAX);
         let Some(line) = self.lines.get(usize::from(shard::of_event(event, shards))) else {
-            return;
+            return false;
         };
         let mut refused_since = None;
         let mut back_off = BACK_OFF_MIN;
@@ -60,11 +60,12 @@ impl OwnEvents {
             };
             if is_over {
                 error!(event.type = %event.event_type, subject = event.subject, %error, "an event of the system's own is left out");
-                return;
+                return false;
             }
             debug!(event.type = %event.event_type, %error, "an event of the system's own waits");
             sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
         }
+        true
     }
 }

@@ -15,6 +15,8 @@ mod describing;
 mod disabling;
 mod following;
 mod gateway;
+mod packages;
+mod schedules;
 mod secrets;
 mod sessions;
 

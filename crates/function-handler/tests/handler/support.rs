@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use broker::{Broker, Confirm, Consumer, Message, PublishError, Publisher, Queue, Topology};
+use broker::{
+    Broker, Confirm, Consumer, Message, PublishError, Publisher, Queue, Replier, ReplyInbox,
+    Topology,
+};
 use coordination::EmbeddedCoordination;
 use domain::delivery::{Consignment, Target, Waiting};
 use domain::event::Event;
@@ -22,10 +25,13 @@ use protocol::functions::v1::function_service_client::FunctionServiceClient;
 use protocol::functions::v1::trigger_service_client::TriggerServiceClient;
 use protocol::gateway::v1::gateway_service_client::GatewayServiceClient;
 use protocol::gateway::v1::script_service_client::ScriptServiceClient;
+use protocol::imports::v1::import_service_client::ImportServiceClient;
+use protocol::packages::v1::package_service_client::PackageServiceClient;
 use protocol::projects::v1::key_service_client::KeyServiceClient;
 use protocol::projects::v1::project_service_client::ProjectServiceClient;
 use protocol::registry::v1::registry_service_client::RegistryServiceClient;
 use protocol::registry_feed::RegistryView;
+use protocol::schedules::v1::schedule_service_client::ScheduleServiceClient;
 use protocol::sessions::v1::session_service_client::SessionServiceClient;
 use protocol::waiting::v1::waiting_service_client::WaitingServiceClient;
 use protocol::well_known::FieldMask;
@@ -311,6 +317,14 @@ impl Broker for Refusing {
     fn topology(&self) -> &Topology {
         self.inner.topology()
     }
+
+    fn reply_inbox(&self) -> ReplyInbox {
+        self.inner.reply_inbox()
+    }
+
+    fn replier(&self) -> Replier {
+        self.inner.replier()
+    }
 }
 
 #[tonic::async_trait]
@@ -395,6 +409,18 @@ impl Handler {
 
     pub(crate) fn triggers(&self) -> TriggerServiceClient<Routes> {
         TriggerServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn packages(&self) -> PackageServiceClient<Routes> {
+        PackageServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn imports(&self) -> ImportServiceClient<Routes> {
+        ImportServiceClient::new(self.routes.clone())
+    }
+
+    pub(crate) fn schedules(&self) -> ScheduleServiceClient<Routes> {
+        ScheduleServiceClient::new(self.routes.clone())
     }
 
     pub(crate) fn projects(&self) -> ProjectServiceClient<Routes> {
@@ -556,6 +582,7 @@ pub(crate) fn event(event_type: &str, subject: Option<&str>) -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: std::collections::BTreeMap::default(),

@@ -250,6 +250,7 @@ pub(crate) fn event(number: u8, event_type: &str) -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: Default::default(),

@@ -319,6 +319,7 @@ macro_rules! implement_log_reading {
                 causation_id: None,
                 depth: 0,
                 ancestry: Vec::new(),
+                reply_to: None,
                 deliver_at: None,
                 traceparent: None,
                 extensions: BTreeMap::new(),

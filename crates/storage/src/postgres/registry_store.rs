@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use domain::access::ApiKey;
 use domain::function::Function;
-use domain::name::{FunctionName, ProjectName, TriggerName};
+use domain::name::{FunctionName, Name, ProjectName, TriggerName};
+use domain::package::{Activation, Package, PackageVersion};
 use domain::registry::{Change, Project, Update};
+use domain::schedule::{Schedule, ScheduleName};
 use domain::trigger::Trigger;
 use jiff::Timestamp;
 use protocol::settings::{settings_to_bytes, trigger_settings_to_bytes};
@@ -13,9 +15,11 @@ use sqlx::{PgConnection, PgPool, Postgres as Engine, Transaction};
 
 use super::wake::Wake;
 use super::{Postgres, ping};
-use crate::columns::{micros, signed, unsigned};
+use crate::columns::{from_micros, micros, signed, unsigned, without_zero};
 use crate::registry_store::gateways::{self, implement_gateway_store};
 use crate::registry_store::implement::implement_registry_store;
+use crate::registry_store::packages::{self, implement_package_store};
+use crate::registry_store::schedules::{self, implement_schedule_store};
 use crate::registry_store::sessions::{self, implement_session_store};
 use crate::registry_store::token_keys::{self, implement_token_key_store};
 use crate::registry_store::{DELETIONS_KEPT, Page, not_found, require, require_new, rows};
@@ -67,6 +71,15 @@ impl Registry {
             .await?)
     }
 
+    /// A transaction that changes nothing of what is configured.
+    async fn begin_work(&self) -> Result<Transaction<'static, Engine>, Error> {
+        Ok(self.pool.begin().await?)
+    }
+
+    async fn commit_work(&self, transaction: Transaction<'static, Engine>) -> Result<(), Error> {
+        Ok(transaction.commit().await?)
+    }
+
     async fn wait_for_change(&self, poll: Duration) {
         self.wake.wait(poll).await;
     }
@@ -78,5 +91,7 @@ impl Registry {
 
 implement_registry_store!(Registry, PgConnection);
 implement_token_key_store!(Registry, PgConnection);
+implement_schedule_store!(Registry, PgConnection);
+implement_package_store!(Registry, PgConnection);
 implement_session_store!(Registry, PgConnection);
 implement_gateway_store!(Registry, PgConnection);

@@ -27,6 +27,7 @@ pub(crate) async fn an_event_tells_its_whole_story(stores: &Stores) {
         causation_id: Some("cau".to_owned()),
         depth: 2,
         ancestry: vec!["first".to_owned(), "shop/second".to_owned()],
+        reply_to: None,
         deliver_at: Some(at(60_000)),
         traceparent: Some("00-event".to_owned()),
         extensions: [("tenant".to_owned(), "a\"b".to_owned())].into(),

@@ -45,6 +45,7 @@ pub(crate) fn event(number: u8, accepted_at: Timestamp) -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: BTreeMap::new(),

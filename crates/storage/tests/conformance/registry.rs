@@ -86,6 +86,10 @@ fn settings() -> FunctionSettings {
         token: Some(TokenAlgorithm::EdDsa),
         proxy: Some("http://proxy.example:3128".parse().unwrap()),
         authorities: Some("-----BEGIN CERTIFICATE-----".to_owned()),
+        endpoint: Some("onOrder".to_owned()),
+        parameters_schema: Some(r#"{"type":"object"}"#.to_owned()),
+        answer: domain::function::AnswerShape::Enveloped,
+        handlers: vec![domain::function::Handler::Main],
     }
 }
 
@@ -136,6 +140,7 @@ pub(crate) fn trigger(name: &str, function: &str) -> Trigger {
             retry_after_max: Duration::from_mins(10),
             final_statuses: "400-404,410".parse().unwrap(),
             connect_timeout: Some(Duration::from_millis(500)),
+            expects_json: true,
             first_byte_timeout: Some(Duration::from_secs(3)),
             timeout: Duration::from_secs(9),
             expects_json: true,
@@ -159,7 +164,10 @@ pub(crate) async fn with_acme(stores: &Stores) -> &Arc<dyn RegistryStore> {
     &stores.registry
 }
 
-async fn with_function<'a>(stores: &'a Stores, name: &str) -> &'a Arc<dyn RegistryStore> {
+pub(crate) async fn with_function<'a>(
+    stores: &'a Stores,
+    name: &str,
+) -> &'a Arc<dyn RegistryStore> {
     let registry = with_acme(stores).await;
     registry
         .create_function(&function(name), None)

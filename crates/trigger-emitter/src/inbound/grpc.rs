@@ -4,8 +4,10 @@ mod stream;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::access::Scope;
+use domain::reply::{Verdict, WAIT, WAIT_MAX, WAIT_MIN};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use lifecycle::Tasks;
@@ -21,7 +23,7 @@ use tracing::Instrument as _;
 
 use crate::accept::Call;
 use crate::draft::{Dialect, Draft};
-use crate::emit::{Accepted, Door};
+use crate::emit::{Accepted, Came, Door, Waited};
 use crate::inbound::http::check_idempotency_key;
 use crate::inbound::{call_span, lineage};
 use crate::metrics;
@@ -81,16 +83,41 @@ impl Emitting {
     async fn emit_event(
         &self,
         request: Request<wire::EmitEventRequest>,
-    ) -> Result<wire::EmitEventResponse, Fault> {
+    ) -> Result<Result<wire::EmitEventResponse, Status>, Fault> {
         let call = self.call(request.metadata())?;
         let request = request.into_inner();
+        let wait = request.event.as_ref().map(wait).transpose();
+        let wait = wait.map_err(|fault| fault.within("event"))?.flatten();
         let draft = draft(request.event).map_err(|fault| fault.within("event"))?;
         let _room = self.door.room(draft.data.len())?;
         let key = idempotency_key(&request.idempotency_key)?;
-        let accepted = self.door.emit(&call, draft, key).await;
-        let accepted = accepted.map_err(|fault| fault.within("event"))?;
-        Ok(wire::EmitEventResponse {
-            accepted: Some(accepted.into()),
+        let Some(wait) = wait else {
+            let accepted = self.door.emit(&call, draft, key).await;
+            let accepted = accepted.map_err(|fault| fault.within("event"))?;
+            return Ok(Ok(wire::EmitEventResponse {
+                accepted: Some(accepted.into()),
+                reply: None,
+            }));
+        };
+        let waited = self.door.emit_and_wait(&call, draft, key, wait).await;
+        Ok(answer_of(waited.map_err(|fault| fault.within("event"))?))
+    }
+
+    async fn take_messages(
+        &self,
+        request: Request<wire::TakeMessagesRequest>,
+    ) -> Result<wire::TakeMessagesResponse, Fault> {
+        let call = self.call(request.metadata())?;
+        let wire::TakeMessagesRequest {
+            body,
+            require_exchange,
+        } = request.into_inner();
+        let _room = self.door.room(body.len())?;
+        let taken = self.door.take_messages(&call, &body, require_exchange);
+        let taken = taken.await?;
+        Ok(wire::TakeMessagesResponse {
+            accepted: taken.accepted.into_iter().map(Into::into).collect(),
+            ignored: taken.ignored,
         })
     }
 
@@ -105,7 +132,7 @@ impl Emitting {
             .room(events.iter().map(|event| event.data.len()).sum())?;
         let mut drafts = Vec::with_capacity(events.len());
         for (number, event) in events.into_iter().enumerate() {
-            let draft = draft(Some(event));
+            let draft = draft_without_wait(event);
             drafts.push(draft.map_err(|fault| fault.within(&format!("events[{number}]")))?);
         }
         let accepted = self.door.emit_all(&call, drafts, None).await?;
@@ -128,7 +155,7 @@ impl EventService for Emitting {
     ) -> Result<Response<wire::EmitEventResponse>, Status> {
         let span = call_span(traceparent(request.metadata()));
         let answer = Self::emit_event(self, request).instrument(span).await;
-        answer.map(Response::new).map_err(Self::refuse)
+        answer.map_err(Self::refuse)?.map(Response::new)
     }
 
     async fn emit_events(
@@ -137,6 +164,15 @@ impl EventService for Emitting {
     ) -> Result<Response<wire::EmitEventsResponse>, Status> {
         let span = call_span(traceparent(request.metadata()));
         let answer = Self::emit_events(self, request).instrument(span).await;
+        answer.map(Response::new).map_err(Self::refuse)
+    }
+
+    async fn take_messages(
+        &self,
+        request: Request<wire::TakeMessagesRequest>,
+    ) -> Result<Response<wire::TakeMessagesResponse>, Status> {
+        let span = call_span(traceparent(request.metadata()));
+        let answer = Self::take_messages(self, request).instrument(span).await;
         answer.map(Response::new).map_err(Self::refuse)
     }
 
@@ -164,6 +200,48 @@ impl From<Accepted> for wire::Accepted {
     }
 }
 
+/// How long to wait for the answer of a function; `None` where nobody does.
+fn wait(event: &wire::NewEvent) -> Result<Option<Duration>, Fault> {
+    let wait = event.wait.as_ref();
+    let named = wait.map(|wait| {
+        let span = from_duration(wait);
+        let span = span.filter(|span| (WAIT_MIN..=WAIT_MAX).contains(span));
+        span.ok_or_else(|| {
+            let value = format!("{} s {} ns", wait.seconds, wait.nanos);
+            Fault::invalid("wait", value, "is out of range", "10 ms to 60 s")
+        })
+    });
+    let wait = named.transpose()?.unwrap_or(WAIT);
+    Ok(event.is_synchronous.then_some(wait))
+}
+
+/// What somebody who waited is answered.
+fn answer_of(waited: Waited) -> Result<wire::EmitEventResponse, Status> {
+    let reply = match waited.came {
+        Came::Duplicate => None,
+        Came::Verdict(Verdict::Answered(answered)) => Some(answered.into()),
+        Came::Verdict(Verdict::NoMatch) => {
+            let message = "no_matching_trigger: no function is called by this event";
+            return Err(Status::not_found(message));
+        }
+        Came::Verdict(Verdict::AllFailed) => {
+            let message = format!("every function that {} called failed", waited.accepted.id);
+            return Err(Status::aborted(message));
+        }
+        Came::Nothing => {
+            let message = format!(
+                "no function has answered to {} in time; its delivery goes on",
+                waited.accepted.id
+            );
+            return Err(Status::deadline_exceeded(message));
+        }
+    };
+    Ok(wire::EmitEventResponse {
+        accepted: Some(waited.accepted.into()),
+        reply,
+    })
+}
+
 fn traceparent(metadata: &MetadataMap) -> Option<&str> {
     metadata.get(telemetry::trace::HEADER)?.to_str().ok()
 }
@@ -173,6 +251,16 @@ fn idempotency_key(key: &str) -> Result<Option<&str>, Fault> {
         return Ok(None);
     }
     check_idempotency_key(IDEMPOTENCY_KEY, key).map(Some)
+}
+
+/// An event of many: nobody waits for the answer to one of them.
+pub(super) fn draft_without_wait(event: wire::NewEvent) -> Result<Draft, Fault> {
+    if event.is_synchronous {
+        let message = "is for an event that is emitted alone";
+        let allowed = "EmitEvent";
+        return Err(Fault::invalid("is_synchronous", "true", message, allowed));
+    }
+    draft(Some(event))
 }
 
 /// An empty field is an absent one.

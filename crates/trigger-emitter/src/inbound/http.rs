@@ -9,32 +9,41 @@ mod structured;
 mod binary;
 mod plain;
 
+mod answer;
+mod messages;
+mod space_cloud;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use domain::access::Scope;
-use http::header::{self, HeaderMap, HeaderValue};
+use domain::reply::{WAIT, WAIT_MAX, WAIT_MIN};
+use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 use protocol::access::{Caller, admit_named};
 use protocol::fault::{Fault, FaultKind};
 use protocol::problem;
-use serde::Serialize;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use telemetry::trace::HEADER;
 use tracing::Instrument as _;
 
 use crate::accept::Call;
 use crate::draft::{Dialect, Draft};
-use crate::emit::{Accepted, Door};
+use crate::emit::Door;
 use crate::inbound::{call_span, lineage};
 use crate::{error, metrics};
+use answer::{Answer, Answers};
 use body::{Incoming, Unread, announced_bytes};
 use media::Mode;
+use messages::MESSAGES;
+use space_cloud::{ADMIN_QUEUE, OLD_QUEUE, QUEUE};
 
 /// Clients write UUIDs or hashes here.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -59,6 +68,13 @@ struct Http {
 pub(crate) fn router(door: Door, limits: Limits) -> Router {
     Router::new()
         .route(EVENTS, post(emit).fallback(refuse_method))
+        .route(MESSAGES, post(messages::take).fallback(refuse_method))
+        .route(QUEUE, post(space_cloud::queue).fallback(refuse_method))
+        .route(OLD_QUEUE, post(space_cloud::queue).fallback(refuse_method))
+        .route(
+            ADMIN_QUEUE,
+            post(space_cloud::admin_queue).fallback(refuse_method),
+        )
         .with_state(Arc::new(Http { door, limits }))
 }
 
@@ -68,21 +84,64 @@ async fn refuse_method(method: Method) -> Response {
         .into_response()
 }
 
+/// What may stand behind the `?` of an address that takes events.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Options {
+    /// Whether the answer of a function is waited for.
+    sync: bool,
+    /// For how long, 10 ms to 60 s.
+    wait: Option<settings::Duration>,
+}
+
+impl Options {
+    /// How long to wait; `None` where nobody does.
+    fn wait(&self) -> Result<Option<Duration>, Fault> {
+        let wait = self.wait.map_or(WAIT, settings::Duration::get);
+        if !(WAIT_MIN..=WAIT_MAX).contains(&wait) {
+            let value = settings::Duration::from(wait).to_string();
+            let allowed = "10 ms to 60 s";
+            return Err(Fault::invalid("wait", value, "is out of range", allowed));
+        }
+        Ok(self.sync.then_some(wait))
+    }
+}
+
 async fn emit(
     State(http): State<Arc<Http>>,
     Path(project): Path<String>,
     request: Request,
 ) -> Response {
-    let span = call_span(
-        request
-            .headers()
-            .get(HEADER)
-            .and_then(|value| value.to_str().ok()),
-    );
+    let options = query(&request);
+    finish(request, async |headers, body| {
+        http.emit(&project, &options?, headers, body).await
+    })
+    .await
+}
+
+/// What stands behind the `?`.
+///
+/// # Errors
+/// When something there cannot be what it is.
+fn query<T: DeserializeOwned>(request: &Request) -> Result<T, Fault> {
+    let read = Query::try_from_uri(request.uri());
+    read.map(|Query(options)| options).map_err(|error| {
+        let given = request.uri().query().unwrap_or_default();
+        let allowed = "names and values as the documents say, such as sync=true&wait=10s";
+        Fault::invalid("query", given, error.body_text(), allowed)
+    })
+}
+
+/// Answers a request; what remains of a refused one is read away.
+async fn finish(
+    request: Request,
+    answer: impl AsyncFnOnce(&HeaderMap, &mut Incoming) -> Result<Response, Refusal>,
+) -> Response {
+    let traceparent = request.headers().get(HEADER);
+    let span = call_span(traceparent.and_then(|value| value.to_str().ok()));
     let (parts, body) = request.into_parts();
     let mut body = Incoming::new(body);
-    let emitted = http.emit(&project, &parts.headers, &mut body);
-    match emitted.instrument(span).await {
+    match answer(&parts.headers, &mut body).instrument(span).await {
         Ok(answer) => answer,
         Err(refusal) => {
             metrics::refused(refusal.code());
@@ -139,46 +198,66 @@ impl Http {
     async fn emit(
         &self,
         project: &str,
+        options: &Options,
         headers: &HeaderMap,
         body: &mut Incoming,
     ) -> Result<Response, Refusal> {
-        let caller = self.admit(headers, project)?;
+        let mut call = self.call(headers, project, Scope::Emit, Dialect::PlainJson)?;
+        let wait = options.wait()?;
         let mode = media::mode(headers).map_err(Refusal::MediaType)?;
         let key = idempotency_key(headers)?;
-        // What is not ASCII is no lineage, but it is not an absent one either.
-        let lineage = lineage(|name| Some(headers.get(name)?.to_str().unwrap_or_default()))?;
         // Held until the answer: what a body takes is bounded over all requests.
         let _room = self.door.room(self.expected_bytes(headers)?)?;
         let body = self.read(body).await?;
         let (brought, dialect) = read_events(mode, headers, &body)?;
-        let call = Call {
-            project: caller.project().clone(),
-            session: caller.session().cloned(),
-            dialect,
-            traceparent: text(headers, HEADER),
-            lineage,
-        };
+        call.dialect = dialect;
         drop(body);
-        match brought {
-            Brought::One(draft) => {
+        match (brought, wait) {
+            (Brought::One(draft), None) => {
                 let accepted = self.door.emit(&call, *draft, key).await?;
-                Ok(accepted_response(&Answer::of(&accepted)))
+                Ok(answer::accepted(&Answer::of(&accepted)))
             }
-            Brought::Many(drafts) => {
+            (Brought::One(draft), Some(wait)) => {
+                let waited = self.door.emit_and_wait(&call, *draft, key, wait).await?;
+                Ok(answer::waited(&waited))
+            }
+            (Brought::Many(drafts), None) => {
                 let accepted = self.door.emit_all(&call, drafts, key).await?;
                 let events = accepted.iter().map(Answer::of).collect();
-                Ok(accepted_response(&Answers { events }))
+                Ok(answer::accepted(&Answers { events }))
+            }
+            (Brought::Many(_), Some(_)) => {
+                let message = "is for an event that is emitted alone";
+                Err(Fault::invalid("sync", "true", message, "one event").into())
             }
         }
     }
 
-    fn admit(&self, headers: &HeaderMap, project: &str) -> Result<Caller, Fault> {
+    /// Who calls, in which project, and what came with the call.
+    fn call(
+        &self,
+        headers: &HeaderMap,
+        project: &str,
+        scope: Scope,
+        dialect: Dialect,
+    ) -> Result<Call, Fault> {
+        let caller = self.admit(headers, project, scope)?;
+        Ok(Call {
+            project: caller.project().clone(),
+            session: caller.session().cloned(),
+            dialect,
+            traceparent: text(headers, HEADER),
+            // What is not ASCII is no lineage, but it is not an absent one either.
+            lineage: lineage(|name| Some(headers.get(name)?.to_str().unwrap_or_default()))?,
+        })
+    }
+
+    fn admit(&self, headers: &HeaderMap, project: &str, scope: Scope) -> Result<Caller, Fault> {
         let authorization = headers.get(header::AUTHORIZATION);
         // What is not ASCII is no key, but it is not an absent one either.
         let authorization = authorization.map(|value| value.to_str().unwrap_or_default());
         self.door.admit(|view, keys_required| {
-            let named = Some(project);
-            admit_named(view, authorization, named, Scope::Emit, keys_required)
+            admit_named(view, authorization, Some(project), scope, keys_required)
         })
     }
 
@@ -274,35 +353,4 @@ pub(crate) fn check_idempotency_key<'a>(field: &str, key: &'a str) -> Result<&'a
         "the idempotency key cannot be used",
         allowed,
     ))
-}
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    id: &'a str,
-    duplicate: bool,
-}
-
-impl<'a> Answer<'a> {
-    fn of(accepted: &'a Accepted) -> Self {
-        Self {
-            id: &accepted.id,
-            duplicate: accepted.is_duplicate,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Answers<'a> {
-    events: Vec<Answer<'a>>,
-}
-
-fn accepted_response(answer: &impl Serialize) -> Response {
-    let body = serde_json::to_vec(answer).unwrap_or_default();
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::ACCEPTED;
-    let content_type = HeaderValue::from_static("application/json");
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type);
-    response
 }

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use broker::{
-    Broker, Confirm, Consumer, Embedded, Message, PublishError, Publisher, Queue, Topology,
+    Broker, Confirm, Consumer, Embedded, Message, PublishError, Publisher, Queue, Replier,
+    ReplyInbox, Topology,
 };
 use bytes::Bytes;
 use coordination::{EmbeddedCoordination, IdempotencyKeys, Reservation, Unavailable};
@@ -290,6 +291,14 @@ impl Broker for Failing {
 
     fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    fn reply_inbox(&self) -> ReplyInbox {
+        ReplyInbox::new().1
+    }
+
+    fn replier(&self) -> Replier {
+        Replier::new(|_to, _body| {})
     }
 }
 

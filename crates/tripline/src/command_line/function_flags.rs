@@ -62,6 +62,23 @@ pub(crate) struct FunctionFlags {
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<String>,
 
+    /// A second name for direct calls, by Kii's rule: onOrderCreated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) endpoint: Option<String>,
+
+    /// JSON Schema that the parameters of direct calls must satisfy
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub(crate) parameters_schema: Option<String>,
+
+    /// What direct calls over HTTP are answered: raw (the default) or enveloped
+    #[arg(long, value_name = "SHAPE")]
+    pub(crate) answer: Option<String>,
+
+    /// What it has methods for: main, on_storage_trigger, on_signal, pre_process, post_process,
+    /// queued, schedule; all of them are given together
+    #[arg(long = "handler", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) handlers: Vec<String>,
+
     #[command(flatten)]
     pub(crate) credentials: CredentialFlags,
 }
@@ -124,7 +141,7 @@ pub(super) fn parse_rate(text: &str) -> Result<f64, String> {
     Ok(number / seconds)
 }
 
-fn parse_header(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once(':')
         .ok_or_else(|| "give a name, a colon and a value".to_owned())?;

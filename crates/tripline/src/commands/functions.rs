@@ -1,5 +1,6 @@
 //! `tripline functions`: what is called, and where.
 
+mod invoke;
 mod rotate;
 mod settings;
 
@@ -151,6 +152,20 @@ pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(
         }
         Functions::RotateSecret { name, rotation } => {
             rotate::run(name, &rotation, connection).await
+        }
+        Functions::Invoke {
+            name,
+            parameters,
+            headers,
+            timeout,
+        } => {
+            let call = invoke::Call {
+                name,
+                parameters,
+                headers,
+                timeout,
+            };
+            invoke::run(call, connection).await
         }
         Functions::Test {
             name,

@@ -2,6 +2,7 @@
 
 use super::super::sample::{errors, shown, target};
 use super::*;
+use crate::pattern::PATTERN_BYTES_MAX;
 
 fn read_text(text: &str) -> Reading {
     let renamed = [(
@@ -27,34 +28,28 @@ fn scripts_are_taken_with_a_function_for_each_url() {
     let reading = read_text(SCRIPTS);
     assert_eq!(reading.findings, []);
     assert_eq!(reading.plan.functions.len(), 2);
-    let scripts: Vec<(&str, Phase, bool)> = reading
+    let scripts: Vec<(&str, bool)> = reading
         .plan
-        .scripts
+        .triggers
         .iter()
-        .map(|script| (&*script.event, script.phase, script.allows_modification))
+        .map(|trigger| trigger.script.as_deref().unwrap())
+        .map(|script| (script.event.as_str(), script.allow_event_modification))
         .collect();
     assert_eq!(
         scripts,
         [
-            ("db._table.{table_name}.post", Phase::Pre, true),
-            ("files.{file_path}.get", Phase::Queued, false),
-            ("user.session.post", Phase::Post, false),
+            ("db._table.{table_name}.post.pre_process", true),
+            ("files.{file_path}.get.queued", false),
+            ("user.session.post.post_process", false),
         ]
     );
-    let subjects: Vec<String> = reading
+    let on: Vec<String> = reading
         .plan
         .triggers
         .iter()
-        .map(|trigger| trigger.subject.as_ref().unwrap().to_string())
+        .map(|trigger| trigger.on[0].to_string())
         .collect();
-    assert_eq!(
-        subjects,
-        [
-            "api/db/_table/{table_name}",
-            "api/files/{file_path=+}",
-            "api/user/session"
-        ]
-    );
+    assert_eq!(on, ["api.call.pre", "api.call.done", "api.call.post"]);
 }
 
 #[test]
@@ -89,8 +84,12 @@ fn s5_29_a_name_is_taken_whole_or_refused_and_never_cut() {
     let text = |name: &str| format!(r#"{{"name": "{name}", "config": {{"url": "http://svc/"}}}}"#);
     let reading = read_text(&text(&long));
     assert_eq!(reading.findings, []);
-    assert!(long.starts_with(&reading.plan.scripts[0].event));
-    let longer = format!("db._table.{}.get.pre_process", "x".repeat(NAME_BYTES_MAX));
+    let script = reading.plan.triggers[0].script.as_deref().unwrap();
+    assert_eq!(script.event.as_str(), long);
+    let longer = format!(
+        "db._table.{}.get.pre_process",
+        "x".repeat(PATTERN_BYTES_MAX)
+    );
     assert_eq!(errors(&read_text(&text(&longer)).findings), ["DF_NAME"]);
 }
 

@@ -28,6 +28,7 @@ fn event() -> Event {
         causation_id: None,
         depth: 0,
         ancestry: Vec::new(),
+        reply_to: None,
         deliver_at: None,
         traceparent: None,
         extensions: [("db".to_owned(), "pg".to_owned())].into(),

@@ -11,7 +11,7 @@ use protocol::fault::Fault;
 use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 
-use super::{Emitting, draft, idempotency_key};
+use super::{Emitting, draft_without_wait, idempotency_key};
 use crate::accept::Call;
 use crate::emit::{Candidate, Placed};
 use crate::metrics;
@@ -88,7 +88,8 @@ fn check(
     request: wire::StreamEventsRequest,
 ) -> Result<Candidate, Fault> {
     let key = idempotency_key(&request.idempotency_key)?;
-    let candidate = draft(request.event).and_then(|draft| emitting.door.check(call, draft, key));
+    let candidate = draft_without_wait(request.event.unwrap_or_default())
+        .and_then(|draft| emitting.door.check(call, draft, key));
     candidate.map_err(|fault| fault.within("event"))
 }
 

@@ -62,6 +62,8 @@ pub(super) fn given(flags: &FunctionFlags) -> Result<Given, Failure> {
         ("settings.signing", &flags.signing, &mut settings.signing),
         ("settings.token", &flags.token, &mut settings.token),
         ("settings.proxy", &flags.proxy, &mut settings.proxy),
+        ("settings.endpoint", &flags.endpoint, &mut settings.endpoint),
+        ("settings.answer", &flags.answer, &mut settings.answer),
     ];
     for (path, given, field) in texts {
         if let Some(text) = given {
@@ -72,6 +74,14 @@ pub(super) fn given(flags: &FunctionFlags) -> Result<Given, Failure> {
     if let Some(file) = &flags.ca {
         paths.push("settings.authorities");
         settings.authorities = read_file("--ca", file)?;
+    }
+    if let Some(schema) = &flags.parameters_schema {
+        paths.push("settings.parameters_schema");
+        settings.parameters_schema = read_text("--parameters-schema", schema)?;
+    }
+    if !flags.handlers.is_empty() {
+        paths.push("settings.handlers");
+        settings.handlers.clone_from(&flags.handlers);
     }
     let credentials = credentials(&flags.credentials, &mut paths)?;
     Ok(Given {
@@ -143,6 +153,9 @@ pub(super) fn path_of(name: &str) -> Option<&'static str> {
         "token" => "settings.token",
         "proxy" => "settings.proxy",
         "ca" => "settings.authorities",
+        "endpoint" => "settings.endpoint",
+        "parameters-schema" => "settings.parameters_schema",
+        "handlers" => "settings.handlers",
         "client-cert" => "credentials.client_certificate",
         "authorization" => "credentials.authorization",
         _ => return None,
@@ -170,6 +183,10 @@ pub(super) struct ShownSettings {
     token: Option<String>,
     proxy: Option<String>,
     own_authorities: bool,
+    endpoint: Option<String>,
+    parameters_schema: Option<String>,
+    answer: String,
+    handlers: Vec<String>,
     authorization: Option<String>,
     client_certificate: bool,
 }
@@ -213,6 +230,10 @@ impl ShownSettings {
             token: text(settings.token),
             proxy: text(settings.proxy),
             own_authorities: !settings.authorities.is_empty(),
+            endpoint: text(settings.endpoint),
+            parameters_schema: text(settings.parameters_schema),
+            answer: settings.answer,
+            handlers: settings.handlers,
             authorization: text(kinds.authorization),
             client_certificate: kinds.client_certificate,
         }
@@ -267,6 +288,13 @@ impl ShownSettings {
             ("token", self.token.clone().unwrap_or_default()),
             ("proxy", self.proxy.clone().unwrap_or_default()),
             ("own authorities", yes(self.own_authorities)),
+            ("endpoint", self.endpoint.clone().unwrap_or_default()),
+            (
+                "parameters",
+                self.parameters_schema.clone().unwrap_or_default(),
+            ),
+            ("answer", self.answer.clone()),
+            ("handlers", self.handlers.join(", ")),
             (
                 "authorization",
                 self.authorization.clone().unwrap_or_default(),

@@ -38,12 +38,11 @@ impl Caller {
     }
 }
 
-/// What a request shows of who calls.
+/// What a request shows of who calls. Only headers count: a key in a query is in everybody's logs.
 struct Shown<'a> {
     /// In a header that is the gateway's alone.
     own: Option<&'a str>,
     bearer: Option<&'a str>,
-    /// A key in the path of a query would be in everybody's logs, so only headers count.
     project: Option<&'a str>,
 }
 
@@ -143,7 +142,8 @@ pub fn identify(
                 project,
                 service,
                 key: None,
-                keeps_authorization: false,
+                // A key of ours is not for the service, also where it does not let anybody in here.
+                keeps_authorization: shown.bearer.is_some_and(|key| registry.key(key).is_some()),
                 lineage: passed_on,
             })
         }

@@ -110,6 +110,14 @@ async fn an_open_service_sees_what_its_callers_show() {
         backend.requests()[0].header("authorization"),
         Some("Basic dTpw")
     );
+    // A key of ours that does not let anybody in is not shown to the service either.
+    let reader = format!("Bearer {READER}");
+    let headers = [("authorization", reader.as_str())];
+    let answered = world
+        .call_as(Method::GET, "/api/v2/shop/a", &headers, "")
+        .await;
+    assert_eq!(answered.status, StatusCode::OK);
+    assert_eq!(backend.requests()[1].header("authorization"), None);
     // With the key in its own header both get theirs.
     let headers = [
         ("authorization", "Basic dTpw"),
@@ -118,7 +126,7 @@ async fn an_open_service_sees_what_its_callers_show() {
     world
         .call_as(Method::GET, "/api/v2/shop/a", &headers, "")
         .await;
-    let request = &backend.requests()[1];
+    let request = &backend.requests()[2];
     assert_eq!(request.header("authorization"), Some("Basic dTpw"));
     assert_eq!(request.header("x-dreamfactory-api-key"), None);
 }

@@ -29,6 +29,10 @@ pub(super) fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
         Some(resource) => body.raw("resource", resource.get())?,
         None => body.text_or_null("resource", about.last())?,
     }
+    // Who called, as it was at the time of the call: for scripts that run later.
+    if let Some(session) = about.first(&["session"]).filter(|_| is_call) {
+        body.raw("session", session.get())?;
+    }
     Ok(Rendered {
         content_type: Some(JSON.to_owned()),
         headers: Vec::new(),

@@ -29,6 +29,9 @@ use crate::output;
 /// Calls a second, unless `--rate` says another.
 const RATE: f64 = 200.0;
 
+/// What takes longer counts as so long.
+const LATENCY_US_MAX: u64 = 600_000_000;
+
 /// Calls that are made before, and not measured.
 const WARMUP: Duration = Duration::from_secs(2);
 
@@ -45,6 +48,8 @@ struct Way {
     way: &'static str,
     calls: usize,
     failed: usize,
+    /// What the first call that failed was told.
+    failure: Option<String>,
     p50_us: u64,
     p99_us: u64,
 }
@@ -74,6 +79,9 @@ impl GatewayReport {
                 "{:<16} p50 {:>7} µs   p99 {:>7} µs   {} calls, {} failed",
                 way.way, way.p50_us, way.p99_us, way.calls, way.failed
             ))?;
+            if let Some(failure) = &way.failure {
+                output::line(&format!("                 failed with {failure}"))?;
+            }
         }
         output::line(&format!(
             "the gateway adds {} µs at the median; a script before the call adds {} µs at p99, the \
@@ -226,10 +234,12 @@ async fn calls(
     let client: Client<HttpConnector, Empty<Bytes>> =
         Client::builder(TokioExecutor::new()).build_http();
     let cannot = |error: &dyn std::fmt::Display| Failure::local(format!("{url}: {error}"));
-    let mut histogram = Histogram::<u64>::new(3).map_err(|error| cannot(&error))?;
+    let mut histogram =
+        Histogram::<u64>::new_with_bounds(1, LATENCY_US_MAX, 3).map_err(|error| cannot(&error))?;
     let mut due = interval(Duration::from_secs_f64(1.0 / rate));
     due.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let (mut under_way, mut failed, mut made) = (JoinSet::new(), 0, 0);
+    let mut failure: Option<String> = None;
     let begun = Instant::now();
     while begun.elapsed() < time || !under_way.is_empty() {
         tokio::select! {
@@ -242,18 +252,26 @@ async fn calls(
                 let client = client.clone();
                 made += 1;
                 under_way.spawn(async move {
-                    let response = client.request(request).await.ok()?;
-                    let is_success = response.status().is_success();
-                    response.into_body().collect().await.ok()?;
-                    is_success.then(|| at.elapsed())
+                    let response = client.request(request).await.map_err(|error| error.to_string())?;
+                    let status = response.status();
+                    let body = response.into_body().collect().await;
+                    let body = body.map_err(|error| error.to_string())?.to_bytes();
+                    if status.is_success() {
+                        return Ok(at.elapsed());
+                    }
+                    Err(format!("{status} {}", String::from_utf8_lossy(&body)))
                 });
             }
             Some(ended) = under_way.join_next() => match ended {
-                Ok(Some(took)) => {
+                Ok(Ok(took)) => {
                     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                     histogram.saturating_record(micros);
                 }
-                Ok(None) | Err(_) => failed += 1,
+                Ok(Err(reason)) => {
+                    failed += 1;
+                    failure.get_or_insert(reason);
+                }
+                Err(_panicked) => failed += 1,
             },
         }
     }
@@ -261,6 +279,7 @@ async fn calls(
         way,
         calls: made,
         failed,
+        failure,
         p50_us: histogram.value_at_quantile(0.5),
         p99_us: histogram.value_at_quantile(0.99),
     })

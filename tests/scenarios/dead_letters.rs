@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::{Received, Receiver};
 
 #[tokio::test]
-async fn s2_42_a_dead_letter_calls_its_functions_once_embedded() {
+async fn s2_42_s4_33_a_dead_letter_calls_its_functions_once_embedded() {
     let system = Embedded::start().await;
     a_dead_letter_calls_its_functions_once(&system.client()).await;
 }
@@ -60,6 +60,7 @@ async fn a_dead_letter_calls_its_functions_once(client: &Client) {
         assert_eq!(event["depth"], 1);
         let data = &event["data"];
         assert_eq!(data["event_payload"], json!({"order": 17}));
+        assert_eq!(data["event_id"], emitted["id"]);
         assert_eq!(data["event_type"], "shop.order.paid");
         assert_eq!(
             (&data["attempts"], &data["last_status"]),

@@ -77,6 +77,51 @@ async fn s1_18_s1_20_what_the_endpoint_answered_is_in_the_log() {
 }
 
 #[tokio::test]
+async fn s2_01_s2_06_s3_30_rows_files_and_events_of_ones_own_call_webhooks_and_nobody_waits() {
+    let system = Embedded::start().await;
+    let client = system.client();
+    let receiver = Receiver::start().await;
+    receiver.answer(Answer::status(200).with_body(r#"{"result":"for nobody"}"#));
+    for (name, on) in [
+        ("on-row", "DB_INSERT"),
+        ("on-file", "FILE_CREATE"),
+        ("on-own", "order-placed"),
+    ] {
+        let options = ["--on", on, "--format", "space-cloud"];
+        client
+            .create_function(name, &receiver.url(&format!("/{name}")), &options)
+            .await;
+    }
+    for (event_type, data) in [
+        ("DB_INSERT", json!({"db": "pg", "col": "orders", "doc": {}})),
+        ("FILE_CREATE", json!({"path": "/a.txt", "type": "file"})),
+        ("order-placed", json!({"orderId": 7})),
+    ] {
+        let answer = client
+            .post_event(&json!({"type": event_type, "data": data}))
+            .await;
+        assert_eq!(answer.status.as_u16(), 202);
+        assert!(!answer.text().contains("for nobody"), "{}", answer.text());
+    }
+    let requests = receiver.wait_for(3, SOON).await;
+    let mut called: Vec<_> = requests
+        .iter()
+        .map(|request| (request.path.clone(), request.json()["type"].clone()))
+        .collect();
+    called.sort_by(|left, right| left.0.cmp(&right.0));
+    let expected = [
+        ("/on-file".to_owned(), json!("FILE_CREATE")),
+        ("/on-own".to_owned(), json!("order-placed")),
+        ("/on-row".to_owned(), json!("DB_INSERT")),
+    ];
+    assert_eq!(called, expected);
+    for request in &requests {
+        assert_eq!(request.method, "POST");
+        assert_eq!(request.header("content-type"), Some("application/json"));
+    }
+}
+
+#[tokio::test]
 async fn s2_24_what_a_webhook_is_sent_opens_none_of_our_doors() {
     let system = Embedded::start().await;
     let client = system.client();

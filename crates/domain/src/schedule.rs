@@ -157,7 +157,6 @@ impl Schedule {
             deliver_at: None,
             traceparent: None,
             extensions: BTreeMap::new(),
-            reply_to: None,
         }
     }
 }

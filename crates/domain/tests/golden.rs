@@ -78,7 +78,6 @@ impl Case {
             deliver_at: time_of(self.deliver_at.as_ref()),
             traceparent: self.traceparent.clone(),
             extensions: BTreeMap::new(),
-            reply_to: None,
         }
     }
 

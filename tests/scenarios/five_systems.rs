@@ -77,7 +77,8 @@ async fn s1_18_s1_20_what_the_endpoint_answered_is_in_the_log() {
 }
 
 #[tokio::test]
-async fn s2_01_s2_06_s3_30_rows_files_and_events_of_ones_own_call_webhooks_and_nobody_waits() {
+async fn s2_01_s2_06_s2_20_s3_30_rows_files_and_events_of_ones_own_call_webhooks_and_nobody_waits()
+{
     let system = Embedded::start().await;
     let client = system.client();
     let receiver = Receiver::start().await;
@@ -118,6 +119,11 @@ async fn s2_01_s2_06_s3_30_rows_files_and_events_of_ones_own_call_webhooks_and_n
     for request in &requests {
         assert_eq!(request.method, "POST");
         assert_eq!(request.header("content-type"), Some("application/json"));
+        let token = request.header("x-sc-token").unwrap();
+        assert!(
+            token.starts_with("Bearer ey"),
+            "every webhook of Space Cloud has one"
+        );
     }
 }
 

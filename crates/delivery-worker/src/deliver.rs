@@ -241,7 +241,7 @@ impl Deliverer {
 
     /// What signs the function's token; most want none.
     fn token_keys_for(&self, function: &Function) -> Option<Arc<TokenKeys>> {
-        function.settings.token?;
+        function.token()?;
         self.registry.read().token_keys_of(function).cloned()
     }
 

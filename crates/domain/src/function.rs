@@ -41,6 +41,13 @@ pub struct Function {
 }
 
 impl Function {
+    /// How its `X-SC-Token` is signed: as was asked for; in Space Cloud's format, where every webhook
+    /// has one, with the project's secret; else there is none.
+    pub fn token(&self) -> Option<TokenAlgorithm> {
+        let usual = (self.format == Format::SpaceCloud).then_some(TokenAlgorithm::Hs256);
+        self.settings.token.or(usual)
+    }
+
     /// As it may be known to a service that never calls it: which one it is and where it stands.
     #[must_use]
     pub fn without_secrets(&self) -> Self {

@@ -212,7 +212,7 @@ impl Registry {
 
     /// What signs the tokens of a function, where it wants any.
     pub fn token_keys_of(&self, function: &Function) -> Option<&Arc<TokenKeys>> {
-        match function.settings.token? {
+        match function.token()? {
             TokenAlgorithm::Hs256 => self.token_keys(Some(&function.project)),
             TokenAlgorithm::EdDsa => self.token_keys(None),
         }

@@ -34,7 +34,7 @@ pub(super) fn add(
     for (name, value) in &function.settings.headers {
         headers.push(own_header(name, value)?);
     }
-    if let Some(algorithm) = function.settings.token {
+    if let Some(algorithm) = function.token() {
         headers.push((TOKEN_HEADER, service_token(call, id, algorithm, body)?));
     }
     let credentials = &function.credentials;
@@ -75,7 +75,7 @@ pub(super) fn add(
 fn is_usual(function: &Function) -> bool {
     let (settings, credentials) = (&function.settings, &function.credentials);
     settings.headers.is_empty()
-        && settings.token.is_none()
+        && function.token().is_none()
         && settings.proxy.is_none()
         && settings.authorities.is_none()
         && credentials.client_certificate.is_none()

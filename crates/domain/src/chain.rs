@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::event::{AHEAD_MAX, ATTRIBUTE_BYTES_MAX, Event};
 use crate::event_type::{Emitter, EventType};
+use crate::format::Format;
 use crate::function::Function;
 use crate::id::{DeliveryId, EventId};
 use crate::json_text;
@@ -57,7 +58,7 @@ pub struct Chained {
 pub fn is_chaining(function: &Function, trigger: &Trigger) -> bool {
     let format = trigger.format.unwrap_or(function.format);
     let set = function.settings.events_in_answers;
-    set.unwrap_or(format.as_str() == "space-cloud")
+    set.unwrap_or(format == Format::SpaceCloud)
 }
 
 #[derive(Deserialize)]

@@ -128,9 +128,9 @@ fn exception(value: Option<Value>) -> Result<Option<Exception>, AnswerError> {
 
 /// A status that a client can be answered with; 1xx are not answers.
 fn status_code(value: &Value) -> Result<u16, AnswerError> {
-    let number = match value {
-        Value::String(text) => text.parse().ok(),
-        value => value.as_u64(),
+    let number = match value.as_str() {
+        Some(text) => text.parse().ok(),
+        None => value.as_u64(),
     };
     number
         .and_then(|number| u16::try_from(number).ok())
@@ -354,7 +354,9 @@ fn content_bytes(
         }
         Value::String(text) => Ok((text.clone().into(), "text/plain; charset=utf-8")),
         Value::Null => Ok((Bytes::new(), "application/json")),
-        value => Ok((value.to_string().into(), "application/json")),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Ok((content.to_string().into(), "application/json"))
+        }
     }
 }
 

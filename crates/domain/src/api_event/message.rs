@@ -233,9 +233,9 @@ pub(super) fn ungrouped(
 ) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::with_capacity(object.len());
     for (name, value) in object {
-        let values = match value {
-            Value::Array(values) => values.as_slice(),
-            value => std::slice::from_ref(value),
+        let values = match value.as_array() {
+            Some(values) => values.as_slice(),
+            None => std::slice::from_ref(value),
         };
         for value in values {
             let text = match value {

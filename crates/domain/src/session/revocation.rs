@@ -78,13 +78,13 @@ fn named_user(event: &Event) -> Option<String> {
         return Some(decoded(id));
     }
     let data: serde_json::Value = serde_json::from_slice(&event.data).ok()?;
-    ["user_id", "userID", "id"]
-        .iter()
-        .find_map(|name| match data.get(name)? {
-            serde_json::Value::String(id) => Some(id.clone()),
-            serde_json::Value::Number(id) => Some(id.to_string()),
-            _ => None,
-        })
+    ["user_id", "userID", "id"].iter().find_map(|name| {
+        let id = data.get(name)?;
+        match id.as_str() {
+            Some(text) => Some(text.to_owned()),
+            None => id.is_number().then(|| id.to_string()),
+        }
+    })
 }
 
 fn decoded(segment: &str) -> String {

@@ -39,18 +39,7 @@ impl Trigger {
                 holds: self.of_type(event).is_some(),
             });
         }
-        if let Some(script) = &self.script {
-            let call = call_of(event);
-            conditions.push(Condition {
-                what: "api_event",
-                wanted: script.event.to_string(),
-                found: call.map_or_else(
-                    || "no call of the API that was answered".to_owned(),
-                    |call| format!("{} {}/{}", call.verb.as_str(), call.service, call.path),
-                ),
-                holds: script.is_queued_for(event).is_some(),
-            });
-        }
+        conditions.extend(self.of_script(event));
         if let Some(pattern) = &self.subject {
             conditions.push(Condition {
                 what: "subject",
@@ -99,6 +88,21 @@ impl Trigger {
             });
         }
         conditions
+    }
+
+    /// Of a script of API calls: which calls it is for.
+    fn of_script(&self, event: &Event) -> Option<Condition> {
+        let script = self.script.as_ref()?;
+        let call = call_of(event);
+        Some(Condition {
+            what: "api_event",
+            wanted: script.event.to_string(),
+            found: call.map_or_else(
+                || "no call of the API that was answered".to_owned(),
+                |call| format!("{} {}/{}", call.verb.as_str(), call.service, call.path),
+            ),
+            holds: script.is_queued_for(event).is_some(),
+        })
     }
 }
 

@@ -83,7 +83,10 @@ fn named_user(event: &Event) -> Option<String> {
         .find_map(|name| match data.get(name)? {
             serde_json::Value::String(id) => Some(id.clone()),
             serde_json::Value::Number(id) => Some(id.to_string()),
-            _ => None,
+            serde_json::Value::Null
+            | serde_json::Value::Bool(_)
+            | serde_json::Value::Array(_)
+            | serde_json::Value::Object(_) => None,
         })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use api_gateway::outbound::scripts::Scripts;
 use api_gateway::{Config, Parts};
 use axum::body::Body;
-use broker::{Broker as _, Consumer as _, Queue, Topology};
+use broker::{Broker as _, Queue, Topology};
 use bytes::Bytes;
 use domain::Timestamp;
 use domain::access::{ApiKey, KeyHash, Scope};

@@ -128,11 +128,9 @@ fn exception(value: Option<Value>) -> Result<Option<Exception>, AnswerError> {
 
 /// A status that a client can be answered with; 1xx are not answers.
 fn status_code(value: &Value) -> Result<u16, AnswerError> {
-    let number = match value {
-        Value::String(text) => text.parse().ok(),
-        value => value.as_u64(),
-    };
-    number
+    let of_text = value.as_str().and_then(|text| text.parse().ok());
+    of_text
+        .or_else(|| value.as_u64())
         .and_then(|number| u16::try_from(number).ok())
         .filter(|status| (200..=599).contains(status))
         .ok_or_else(|| {
@@ -354,7 +352,9 @@ fn content_bytes(
         }
         Value::String(text) => Ok((text.clone().into(), "text/plain; charset=utf-8")),
         Value::Null => Ok((Bytes::new(), "application/json")),
-        value => Ok((value.to_string().into(), "application/json")),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Ok((content.to_string().into(), "application/json"))
+        }
     }
 }
 

@@ -233,10 +233,9 @@ pub(super) fn ungrouped(
 ) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::with_capacity(object.len());
     for (name, value) in object {
-        let values = match value {
-            Value::Array(values) => values.as_slice(),
-            value => std::slice::from_ref(value),
-        };
+        let values = value
+            .as_array()
+            .map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
         for value in values {
             let text = match value {
                 Value::String(text) => text.clone(),

@@ -143,7 +143,6 @@ pub(crate) fn trigger(name: &str, function: &str) -> Trigger {
             expects_json: true,
             first_byte_timeout: Some(Duration::from_secs(3)),
             timeout: Duration::from_secs(9),
-            expects_json: true,
         },
         ordering: Ordering::Key,
         backlog: Backlog::Latest,

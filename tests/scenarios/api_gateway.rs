@@ -49,6 +49,7 @@ fn call_url(system: &Embedded, path: &str) -> String {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one call, looked at from every side")]
 async fn s5_15_s5_20_s5_22_functions_change_a_call_before_it_is_served_and_after() {
     let system = Embedded::start().await;
     let backend = Receiver::start().await;
@@ -288,6 +289,7 @@ async fn s5_24_s5_25_s5_26_a_queued_function_gets_the_call_even_after_a_restart(
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "two documents and the calls of each")]
 async fn s5_11_s5_12_described_services_fire_the_events_of_their_documents() {
     let system = Embedded::start().await;
     let backend = Receiver::start().await;

@@ -20,6 +20,10 @@ const SIGNAL: &str = r#"{"messages":[{"event_metadata":{"event_id":"cce76685-582
     "body":"message body","attributes":{"SentTimestamp":"1569285804456"}}}}]}"#;
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "the seed's requests, one after the other"
+)]
 async fn s4_01_s4_13_s4_14_s4_15_s4_17_extremums_requests_work_as_they_stand() {
     let system = Embedded::start().await;
     let client = system.client();

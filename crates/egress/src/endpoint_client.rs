@@ -159,26 +159,37 @@ impl EndpointClient {
             connect_timeout: config.connect_timeout,
             idle_per_host_max: config.idle_per_host_max,
             idle_timeout: config.idle_timeout,
+            answer_bytes_max: ANSWER_BYTES_MAX,
         };
-        let tls = foundation
-            .tls
-            .clone()
-            .with_root_certificates(Arc::clone(&foundation.roots))
-            .with_no_client_auth();
         Ok(Self {
-            usual: foundation.channels(tls, None),
+            usual: foundation.usual_channels(),
             routes: Routes::new(foundation),
             grants: Grants::default(),
             response_body_bytes_max: config.response_body_bytes_max,
         })
     }
 
-    /// The same client, which keeps so many bytes of an answer's body.
+    /// The same client, which keeps so many bytes of an answer's body; over connections of its own, where
+    /// answers may be longer than for the others.
     #[must_use]
     pub fn keeping(&self, response_body_bytes_max: usize) -> Self {
+        // With what is around it and its chunks, an answer is hardly ever twice its body.
+        let answer_bytes_max = response_body_bytes_max.saturating_mul(2);
+        if answer_bytes_max <= ANSWER_BYTES_MAX {
+            return Self {
+                response_body_bytes_max,
+                ..self.clone()
+            };
+        }
+        let foundation = Foundation {
+            answer_bytes_max,
+            ..self.routes.foundation().clone()
+        };
         Self {
+            usual: foundation.usual_channels(),
+            routes: Routes::new(foundation),
+            grants: self.grants.clone(),
             response_body_bytes_max,
-            ..self.clone()
         }
     }
 
@@ -298,29 +309,38 @@ struct Foundation {
     connect_timeout: Duration,
     idle_per_host_max: usize,
     idle_timeout: Duration,
+    /// Of an answer over HTTP/1, with all that is around its body.
+    answer_bytes_max: usize,
 }
 
 impl Foundation {
+    /// The way that every endpoint is reached which asks for no other.
+    fn usual_channels(&self) -> Channels {
+        self.channels(self.usual_tls(), None)
+    }
+
+    fn usual_tls(&self) -> ClientConfig {
+        self.tls
+            .clone()
+            .with_root_certificates(Arc::clone(&self.roots))
+            .with_no_client_auth()
+    }
+
     fn channels(&self, tls: ClientConfig, proxy: Option<Uri>) -> Channels {
-        let connector = self.connector(tls, proxy, ANSWER_BYTES_MAX);
+        let connector = self.connector(tls, proxy);
         let mut builder = self.client_builder();
         let pooled = builder.build(connector.clone());
         let fresh = builder.pool_max_idle_per_host(0).build(connector);
         Channels { pooled, fresh }
     }
 
-    fn connector(
-        &self,
-        tls: ClientConfig,
-        proxy: Option<Uri>,
-        answer_bytes_max: usize,
-    ) -> Connector {
+    fn connector(&self, tls: ClientConfig, proxy: Option<Uri>) -> Connector {
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(GuardedConnector::new(Arc::clone(&self.resolver), proxy));
-        WatchedConnector::new(https, self.connect_timeout, answer_bytes_max)
+        WatchedConnector::new(https, self.connect_timeout, self.answer_bytes_max)
     }
 
     fn client_builder(&self) -> Builder {

@@ -125,8 +125,12 @@ pub(crate) fn trigger(
     wanted: &wire::Trigger,
     now: Timestamp,
 ) -> Result<Trigger, Fault> {
+    let as_script;
     let (wanted, script) = match script::wanted_script(wanted)? {
-        Some((wanted, script)) => (&wanted.clone(), Some(Box::new(script))),
+        Some((with_types, script)) => {
+            as_script = with_types;
+            (&as_script, Some(Box::new(script)))
+        }
         None => (wanted, None),
     };
     if wanted.name.is_empty() {
@@ -141,7 +145,7 @@ pub(crate) fn trigger(
             .map_err(|error| of_name("name", error))?,
         function: function_name("function", &wanted.function)?,
         // As in DreamFactory, a script runs only when somebody says so.
-        is_enabled: wanted.enabled.unwrap_or(script.is_none()),
+        is_enabled: wanted.enabled.unwrap_or_else(|| script.is_none()),
         on: selectors(&wanted.on)?,
         subject: subject(&wanted.subject)?,
         prefix: affix("prefix", &wanted.prefix)?,

@@ -519,3 +519,20 @@ async fn r11_a_certificate_of_an_unknown_authority_is_refused() {
         "the certificate's issuer is not trusted"
     );
 }
+
+#[tokio::test]
+async fn whoever_waits_for_an_answer_gets_up_to_three_and_a_half_megabytes_of_it() {
+    let endpoint = testkit::Receiver::start().await;
+    endpoint.answer(testkit::Answer::status(200).with_body("x".repeat(3_400_000)));
+    let usual = client();
+    let response = send(&usual.keeping(3_500_000), &endpoint.url("/")).await;
+    assert_eq!(response.outcome, answered(200));
+    assert_eq!(
+        (response.body.len(), response.truncated),
+        (3_400_000, false)
+    );
+    // What is only for the log stays short.
+    let response = send(&usual, &endpoint.url("/")).await;
+    assert_eq!(response.outcome, answered(200));
+    assert!(response.truncated && response.body.len() <= 64 * 1024);
+}

@@ -78,7 +78,6 @@ fn named_user(event: &Event) -> Option<String> {
         return Some(decoded(id));
     }
     let data: serde_json::Value = serde_json::from_slice(&event.data).ok()?;
-<<<<<<< HEAD
     ["user_id", "userID", "id"].iter().find_map(|name| {
         let id = data.get(name)?;
         match id.as_str() {
@@ -86,18 +85,6 @@ fn named_user(event: &Event) -> Option<String> {
             None => id.is_number().then(|| id.to_string()),
         }
     })
-=======
-    ["user_id", "userID", "id"]
-        .iter()
-        .find_map(|name| match data.get(name)? {
-            serde_json::Value::String(id) => Some(id.clone()),
-            serde_json::Value::Number(id) => Some(id.to_string()),
-            serde_json::Value::Null
-            | serde_json::Value::Bool(_)
-            | serde_json::Value::Array(_)
-            | serde_json::Value::Object(_) => None,
-        })
->>>>>>> wp-sessions
 }
 
 fn decoded(segment: &str) -> String {

@@ -52,8 +52,8 @@ pub(super) struct NoTunnel(#[source] BoxError);
 
 /// The endpoint goes on and on, before its answer or after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the answer is longer than {ANSWER_BYTES_MAX} bytes")]
-pub(super) struct AnswerTooLong;
+#[error("the answer is longer than {0} bytes")]
+pub(super) struct AnswerTooLong(usize);
 
 /// An HTTP/1 answer, with all that may come before it and after it, is never longer. A body that is
 /// kept whole needs up to six times its size, if it comes in chunks of one byte.
@@ -239,7 +239,7 @@ impl Usage {
         let before = self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
         // HTTP/2 has windows, and its own limits of what is no body.
         if !self.is_http2 && before.saturating_add(bytes) > self.answer_bytes_max {
-            return Err(io::Error::other(AnswerTooLong));
+            return Err(io::Error::other(AnswerTooLong(self.answer_bytes_max)));
         }
         Ok(())
     }

@@ -9,7 +9,6 @@ use domain::delivery::{ErrorClass, Outcome};
 use http::{Request, Response, Uri};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::Client;
-use rustls::ClientConfig;
 
 use super::connector::{ANSWER_WITHOUT_END, was_dropped_while_kept};
 use super::{
@@ -71,13 +70,9 @@ where
             connect_timeout: config.connect_timeout,
             idle_per_host_max: config.idle_per_host_max,
             idle_timeout: config.idle_timeout,
+            answer_bytes_max: ANSWER_WITHOUT_END,
         };
-        let tls: ClientConfig = foundation
-            .tls
-            .clone()
-            .with_root_certificates(Arc::clone(&foundation.roots))
-            .with_no_client_auth();
-        let connector = foundation.connector(tls, None, ANSWER_WITHOUT_END);
+        let connector = foundation.connector(foundation.usual_tls(), None);
         let mut builder = foundation.client_builder();
         let pooled = builder.build(connector.clone());
         let fresh = builder.pool_max_idle_per_host(0).build(connector);

@@ -60,6 +60,10 @@ impl Routes {
         }
     }
 
+    pub(super) const fn foundation(&self) -> &Foundation {
+        &self.foundation
+    }
+
     /// # Errors
     /// Certificates or key cannot be read, or do not belong together.
     pub(super) fn channels(&self, route: &Route) -> Result<Channels, RouteError> {

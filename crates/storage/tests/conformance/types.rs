@@ -27,6 +27,11 @@ fn custom(project: &str, name: &str) -> CustomType {
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one type, from its coming to its going"
+)]
+
 pub(crate) async fn a_registered_type_keeps_its_number(stores: &Stores) {
     let store = &stores.registry;
     let missing = store.create_type(&custom("acme", "order.placed")).await;

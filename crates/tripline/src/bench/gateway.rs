@@ -213,12 +213,12 @@ async fn measure(
         let time = Duration::from_secs(run.seconds.into());
         ways.push(calls(way, &url, connection, rate, time).await?);
     }
-    let figure = |place: usize, of: fn(&Way) -> u64| ways.get(place).map_or(0, of);
-    let (p50, p99): (fn(&Way) -> u64, fn(&Way) -> u64) = (|way| way.p50_us, |way| way.p99_us);
+    let p50 = |place: usize| ways.get(place).map_or(0, |way| way.p50_us);
+    let p99 = |place: usize| ways.get(place).map_or(0, |way| way.p99_us);
     Ok(GatewayReport {
         rate,
-        gateway_adds_p50_us: figure(1, p50).saturating_sub(figure(0, p50)),
-        script_adds_p99_us: figure(2, p99).saturating_sub(figure(1, p99)),
+        gateway_adds_p50_us: p50(1).saturating_sub(p50(0)),
+        script_adds_p99_us: p99(2).saturating_sub(p99(1)),
         ways,
     })
 }

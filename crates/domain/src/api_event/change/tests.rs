@@ -246,3 +246,52 @@ fn bytes_that_are_no_text_come_and_go_as_base64() {
     let same = made_response(&shown).unwrap();
     assert_eq!((same.body.0, same.status), (bytes, 200));
 }
+
+mod any_answer {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+        ];
+        let name = prop_oneof![
+            Just("request".to_owned()),
+            Just("response".to_owned()),
+            Just("exception".to_owned()),
+            Just("headers".to_owned()),
+            Just("content".to_owned()),
+            Just("status_code".to_owned()),
+            Just("parameters".to_owned()),
+            "[a-z]{1,4}",
+        ];
+        leaf.prop_recursive(4, 32, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name.clone(), inner, 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn no_answer_makes_a_request_or_response_that_cannot_be_sent(answer in value()) {
+            let Ok(answer) = Answer::read(answer.to_string().as_bytes()) else { return Ok(()) };
+            if let Some(Ok(made)) = answer.request.map(|wanted| changed_request(&request(), &wanted)) {
+                prop_assert!(made.headers.iter().all(|(_, value)| !value.contains(['\r', '\n'])));
+                prop_assert!(!made.method.is_empty());
+            }
+            if let Some(Ok(made)) = answer.response.map(|made| made_response(&made)) {
+                prop_assert!((200..=599).contains(&made.status));
+                prop_assert!(made.headers.iter().all(|(_, value)| !value.contains(['\r', '\n'])));
+            }
+        }
+    }
+}

@@ -256,3 +256,59 @@ fn the_resource_is_what_the_placeholders_stand_for() {
         assert_eq!(name.resource_of(&call(Verb::Get, path)), resource, "{path}");
     }
 }
+
+mod any_text {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn piece() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just(".".to_owned()),
+            Just("get".to_owned()),
+            Just("pre_process".to_owned()),
+            Just("{id}".to_owned()),
+            Just("{file_path}".to_owned()),
+            Just("**".to_owned()),
+            Just("*".to_owned()),
+            Just("%2E".to_owned()),
+            "[a-z_]{1,6}",
+            any::<char>().prop_map(String::from),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn a_name_that_is_taken_stays_as_it_was_written(
+            pieces in prop::collection::vec(piece(), 0..12),
+            path in "[a-z%2E./{}*]{0,24}",
+        ) {
+            let text = pieces.concat();
+            if let Ok(name) = text.parse::<EventName>() {
+                prop_assert_eq!(name.as_str(), text.as_str());
+                let call = Call { service: "db", path: &path, verb: Verb::Get };
+                if let Some(captures) = name.matches(&call) {
+                    drop(name.specific(&captures));
+                }
+                drop(name.resource_of(&call));
+                prop_assert!(name.rank() == name.rank());
+            }
+        }
+
+        #[test]
+        fn what_a_segment_is_written_as_means_that_segment_alone(segment in "[^/]{1,12}") {
+            prop_assume!(!segment.contains(char::is_control));
+            let written = segment_of_name(&segment);
+            let name: Result<EventName, _> = format!("db.{written}.get").parse();
+            prop_assume!(name.is_ok());
+            let encoded: String = segment
+                .bytes()
+                .map(|byte| format!("%{byte:02X}"))
+                .collect();
+            let call = Call { service: "db", path: &encoded, verb: Verb::Get };
+            prop_assert!(name.unwrap().matches(&call).is_some(), "{written:?}");
+        }
+    }
+}

@@ -17,7 +17,6 @@ pub struct Condition {
 
 impl Trigger {
     /// Every condition there is, those that hold too. The event calls the function where all do.
-    #[expect(clippy::too_many_lines, reason = "one condition after the other")]
     pub fn explain(&self, event: &Event) -> Vec<Condition> {
         let subject = event.subject.as_deref().unwrap_or_default();
         let last = crate::pattern::decoded_last_segment(subject);

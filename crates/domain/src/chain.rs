@@ -56,7 +56,7 @@ pub struct Chained {
 pub fn is_chaining(function: &Function, trigger: &Trigger) -> bool {
     let format = trigger.format.unwrap_or(function.format);
     let set = function.settings.events_in_answers;
-    set.unwrap_or(format.as_str() == "space-cloud")
+    set.unwrap_or_else(|| format.as_str() == "space-cloud")
 }
 
 #[derive(Deserialize)]

@@ -70,7 +70,7 @@ impl Emitters {
     ///
     /// # Errors
     /// The word that is not understood, or cannot stand beside others.
-    pub fn parse<'a>(words: &'a [String]) -> Result<Option<Self>, &'a str> {
+    pub fn parse(words: &[String]) -> Result<Option<Self>, &str> {
         let mut emitters = Self {
             keys: false,
             sessions: false,

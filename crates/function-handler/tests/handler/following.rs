@@ -237,7 +237,7 @@ async fn a_large_registry_comes_in_pieces() {
     let revision = world.store.revision().await.unwrap();
     assert!(handler.view.reaches(revision, SOON).await);
     let (snapshot, pieces) = next_update(&mut watch(&handler, 0, true).await).await;
-    assert_eq!(snapshot.changes.len(), 2_100 + 6);
+    assert_eq!(snapshot.changes.len(), 2_100 + 7);
     assert!(pieces >= 3, "{pieces}");
     handler.stop().await;
     world.stop().await;

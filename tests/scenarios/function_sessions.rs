@@ -6,7 +6,7 @@ use testkit::{Received, Receiver};
 
 fn session_of(request: &Received) -> String {
     let session = &request.json()["_function_session"];
-    session.as_str().expect("a session").to_owned()
+    session.as_str().unwrap().to_owned()
 }
 
 #[tokio::test]

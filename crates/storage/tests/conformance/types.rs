@@ -129,5 +129,5 @@ pub(crate) async fn a_deleted_types_number_is_given_to_its_own_name_alone(stores
     let snapshot = store.snapshot().await.unwrap();
     let types = snapshot.changes.iter();
     let types = types.filter(|change| matches!(change, Change::EventType(_)));
-    assert_eq!(types.count(), 4);
+    assert_eq!(types.count(), 3);
 }

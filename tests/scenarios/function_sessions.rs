@@ -104,8 +104,8 @@ async fn a_session_is_checked_by_the_platform_and_ends_with_its_user_and_its_fun
     client.run(&["functions", "delete", "welcome"]).await.done();
     for token in [&of_first, &of_second] {
         assert_eq!(introspected(&client, token).await["active"], false);
-        let holder = client.with_key(token);
-        let answer = holder.post_event(&json!({"type": "a.b"})).await;
+        let event = json!({"type": "a.b"});
+        let answer = client.with_key(token).post_event(&event).await;
         assert_eq!(answer.status, 401);
         assert_eq!(answer.json()["code"], "function_session_revoked");
     }

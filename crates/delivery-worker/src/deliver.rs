@@ -97,10 +97,6 @@ impl Deliverer {
         let started_at = Timestamp::now();
         let traceparent = trace::outgoing(event.traceparent.as_deref());
         let token_keys = self.token_keys_for(function);
-        let (session, refused) = match self.session_for(event, target, started_at) {
-            Ok(session) => (session, None),
-            Err(outcome) => (None, Some(outcome)),
-        };
         let call = Call {
             event,
             target,
@@ -108,14 +104,12 @@ impl Deliverer {
             trigger,
             traceparent: Some(&traceparent),
             now: started_at,
-            session: session.as_deref(),
+            // Made where it is sent.
+            session: None,
             token_keys: token_keys.as_deref(),
             worker: &self.worker,
         };
-        let (response, headers, request_bytes) = match refused {
-            None => self.send(&call).await,
-            Some(outcome) => (unsent(outcome), HeaderLines::default(), 0),
-        };
+        let (response, headers, request_bytes) = self.send(&call).await;
         let ended_at = ended_at(&call, &response);
         let (outcome, remark) = judged(&call, &response);
         observe(&response, failure(&outcome).0);
@@ -163,9 +157,8 @@ impl Deliverer {
         let disable_on_gone = function.settings.disable_on_gone;
         let step = next_step(&trigger.retry, disable_on_gone, &tried, random());
         let (error_class, error) = failure(&outcome);
-        let chained = self.chained(&response, step, event, target, function, trigger);
+        let chained = self.chained(&response, step, call);
         let (status, remark, next_attempt_at) = fate(step);
-        let remark = remark.or(chained.remark);
         let attempted = Attempted {
             project: event.project.clone(),
             event: event.eid,
@@ -188,7 +181,7 @@ impl Deliverer {
             worker: self.worker.to_string(),
             traceparent: call.traceparent.map(str::to_owned),
             status,
-            remark: remark.or(noticed),
+            remark: remark.or(chained.remark).or(noticed),
             next_attempt_at,
         };
         metrics::settled(status);
@@ -202,24 +195,17 @@ impl Deliverer {
     }
 
     /// What an answer that ends the delivery well asks for, where answers are looked into.
-    fn chained(
-        &self,
-        response: &EndpointResponse,
-        step: Step,
-        event: &Event,
-        target: &Target,
-        function: &Function,
-        trigger: &Trigger,
-    ) -> Chained {
+    fn chained(&self, response: &EndpointResponse, step: Step, call: &Call<'_>) -> Chained {
         let is_success = matches!(step, Step::Finish);
-        if !is_success || response.body.is_empty() || !is_chaining(function, trigger) {
+        let is_asked = is_chaining(call.function, call.trigger);
+        if !is_success || response.body.is_empty() || !is_asked {
             return Chained::default();
         }
         let answer = Answer {
-            event,
-            function: &target.function,
-            delivery: target.delivery,
-            generation: target.generation,
+            event: call.event,
+            function: &call.target.function,
+            delivery: call.target.delivery,
+            generation: call.target.generation,
             body: &response.body,
             is_truncated: response.truncated,
             now: Timestamp::now(),
@@ -264,6 +250,14 @@ impl Deliverer {
 
     /// The answer, and what may be shown of the request: its headers and the size of its body.
     async fn send(&self, call: &Call<'_>) -> (EndpointResponse, HeaderLines, u64) {
+        let session = match self.session_for(call.event, call.target, call.now) {
+            Ok(session) => session,
+            Err(outcome) => return (unsent(outcome), HeaderLines::default(), 0),
+        };
+        let call = &Call {
+            session: session.as_deref(),
+            ..*call
+        };
         match compose(call) {
             Ok(request) => {
                 let headers = shown_headers(&request);

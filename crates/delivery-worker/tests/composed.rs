@@ -1,7 +1,6 @@
 //! The request that an attempt sends, as the function wants it, and what may be shown of it.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::panic,
     reason = "a broken set-up should stop the test"
 )]

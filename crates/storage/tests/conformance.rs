@@ -242,7 +242,8 @@ on_both_databases! {
     sessions:
         revoked_sessions_are_told_and_forgotten;
     types:
-        a_registered_type_keeps_its_number;
+        a_registered_type_has_a_number_of_its_project,
+        a_deleted_types_number_is_given_to_its_own_name_alone;
     waiting_room:
         a_row_comes_when_it_is_due_and_only_once,
         a_claim_that_runs_out_comes_again,

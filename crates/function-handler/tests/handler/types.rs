@@ -58,12 +58,13 @@ async fn a_registered_type_has_a_number_that_is_never_anothers() {
     // Another replica knows the same of it.
     let project = "default".parse().unwrap();
     let other = Handler::start(&world).await;
-    let registry = other.view.read();
-    let custom = registry.custom_type(&project, "order.paid").unwrap();
-    assert_eq!(custom.number, 100_001);
-    assert_eq!(custom.schema.as_ref().unwrap().as_str(), SCHEMA);
-    assert_eq!(registry.custom_types_of(&project).count(), 3);
-    drop(registry);
+    {
+        let registry = other.view.read();
+        let custom = registry.custom_type(&project, "order.paid").unwrap();
+        assert_eq!(custom.number, 100_001);
+        assert_eq!(custom.schema.as_ref().unwrap().as_str(), SCHEMA);
+        assert_eq!(registry.custom_types_of(&project).count(), 3);
+    }
     other.stop().await;
     handler.stop().await;
     world.stop().await;

@@ -27,25 +27,24 @@ fn custom(project: &str, name: &str) -> CustomType {
     }
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "one type, from its coming to its going"
-)]
+/// `acme` and `other`.
+async fn projects(stores: &Stores) {
+    for name in ["acme", "other"] {
+        let first_key = key(&format!("tlk_{name}"), name);
+        let project = project(name);
+        let made = stores.registry.create_project(&project, &first_key);
+        made.await.unwrap();
+    }
+}
 
-pub(crate) async fn a_registered_type_keeps_its_number(stores: &Stores) {
+pub(crate) async fn a_registered_type_has_a_number_of_its_project(stores: &Stores) {
     let store = &stores.registry;
     let missing = store.create_type(&custom("acme", "order.placed")).await;
     assert!(
         matches!(missing, Err(Error::NotFound { .. })),
         "{missing:?}"
     );
-    for name in ["acme", "other"] {
-        let first_key = key(&format!("tlk_{name}"), name);
-        store
-            .create_project(&project(name), &first_key)
-            .await
-            .unwrap();
-    }
+    projects(stores).await;
     let placed = custom("acme", "order.placed");
     let stored = store.create_type(&placed).await.unwrap();
     let expected = CustomType {
@@ -77,11 +76,19 @@ pub(crate) async fn a_registered_type_keeps_its_number(stores: &Stores) {
         .await
         .unwrap();
     assert_eq!(of_other.number, 100_000, "each project has its own");
+}
 
+pub(crate) async fn a_deleted_types_number_is_given_to_its_own_name_alone(stores: &Stores) {
+    let store = &stores.registry;
+    projects(stores).await;
+    for name in ["order.placed", "order.paid"] {
+        store.create_type(&custom("acme", name)).await.unwrap();
+    }
     let bare = CustomType {
         schema: None,
         emitters: None,
-        ..paid.clone()
+        number: 100_001,
+        ..custom("acme", "order.paid")
     };
     let revision = store.update_type(&bare).await.unwrap();
     let listed = store.types(&"acme".parse().unwrap()).await.unwrap();
@@ -122,5 +129,5 @@ pub(crate) async fn a_registered_type_keeps_its_number(stores: &Stores) {
     let snapshot = store.snapshot().await.unwrap();
     let types = snapshot.changes.iter();
     let types = types.filter(|change| matches!(change, Change::EventType(_)));
-    assert_eq!(types.count(), 4);
+    assert_eq!(types.count(), 3);
 }

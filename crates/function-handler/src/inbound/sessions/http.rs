@@ -59,34 +59,36 @@ struct Asked {
     token: String,
 }
 
-/// The members are those of RFC 7662, and below them ours.
+/// A session that is not in force, or nobody's of this project, says nothing else.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
-    Inactive {
-        active: bool,
-    },
-    Active {
-        active: bool,
-        iss: &'static str,
-        sub: String,
-        client_id: String,
-        token_type: &'static str,
-        iat: i64,
-        exp: i64,
-        jti: String,
-        project: String,
-        actor_kind: String,
-        function: String,
-        delivery: String,
-        event: String,
-        depth: u32,
-    },
+    Inactive { active: bool },
+    Active(Box<Said>),
+}
+
+/// The members are those of RFC 7662, and below them ours.
+#[derive(Serialize)]
+struct Said {
+    active: bool,
+    iss: &'static str,
+    sub: String,
+    client_id: String,
+    token_type: &'static str,
+    iat: i64,
+    exp: i64,
+    jti: String,
+    project: String,
+    actor_kind: String,
+    function: String,
+    delivery: String,
+    event: String,
+    depth: u32,
 }
 
 impl From<Session> for Answer {
     fn from(session: Session) -> Self {
-        Self::Active {
+        Self::Active(Box::new(Said {
             active: true,
             iss: ISSUER,
             sub: session.actor.id,
@@ -101,7 +103,7 @@ impl From<Session> for Answer {
             delivery: session.delivery.to_string(),
             event: session.event.to_string(),
             depth: session.lineage.depth,
-        }
+        }))
     }
 }
 

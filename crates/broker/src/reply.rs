@@ -41,7 +41,10 @@ impl ReplyInbox {
 
 /// Sends replies. Cheap to clone.
 #[derive(Clone)]
-pub struct Replier(Arc<dyn Fn(&ReplyAddress, Bytes) + Send + Sync>);
+pub struct Replier(Arc<Way>);
+
+/// How a reply gets to an address.
+type Way = dyn Fn(&ReplyAddress, Bytes) + Send + Sync;
 
 impl Replier {
     pub fn new(send: impl Fn(&ReplyAddress, Bytes) + Send + Sync + 'static) -> Self {

@@ -360,12 +360,12 @@ fn segment(text: &str) -> String {
 fn exchange(message: &QueueMessage) -> Option<(String, String)> {
     use serde_json::Value;
     let parsed;
-    let body = match message.body.as_ref()? {
-        Value::String(text) => {
-            parsed = serde_json::from_str::<Value>(text).ok()?;
-            &parsed
-        }
-        other => other,
+    let body = message.body.as_ref()?;
+    let body = if let Value::String(text) = body {
+        parsed = serde_json::from_str::<Value>(text).ok()?;
+        &parsed
+    } else {
+        body
     };
     let exchange = body.get(EXCHANGE)?.as_str()?;
     let is_attribute = (1..=crate::event::ATTRIBUTE_BYTES_MAX).contains(&exchange.len())

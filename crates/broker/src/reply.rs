@@ -41,9 +41,10 @@ impl ReplyInbox {
 
 /// Sends replies. Cheap to clone.
 #[derive(Clone)]
-pub struct Replier(Arc<Reply>);
+pub struct Replier(Arc<Way>);
 
-type Reply = dyn Fn(&ReplyAddress, Bytes) + Send + Sync;
+/// How a reply gets to an address.
+type Way = dyn Fn(&ReplyAddress, Bytes) + Send + Sync;
 
 impl Replier {
     pub fn new(send: impl Fn(&ReplyAddress, Bytes) + Send + Sync + 'static) -> Self {

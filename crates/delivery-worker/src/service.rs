@@ -99,28 +99,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         worker: parts.worker.as_str().into(),
         session_lifetime: config.session_lifetime.into(),
     };
-    let publisher = parts.broker.publisher();
-    let settler = Settler {
-        records: Batcher::start(
-            Arc::clone(&publisher),
-            Queue::Records,
-            Encoding::of_envelope(),
-            BatchLimits::unhurried(),
-            tasks,
-        ),
-        notices: Batcher::start(
-            publisher,
-            Queue::Waiting,
-            Encoding::of_envelope(),
-            BatchLimits::default(),
-            tasks,
-        ),
-        replier: parts.broker.replier(),
-        dead_letters: DeadLetters {
-            events: OwnEvents::start(parts.broker.as_ref(), tasks),
-            is_on: config.dead_letters,
-        },
-    };
+    let settler = settler(config, parts.broker.as_ref(), tasks);
     let log = CallLog::start(settler.records.clone(), tasks);
     let call_now = CallNow::new(deliverer.clone(), log);
     let engine = Arc::new(Engine::new(engine::Parts {
@@ -167,6 +146,32 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         },
         door: None,
     })
+}
+
+/// Starts the lines that settlements go out by.
+fn settler(config: &Config, broker: &dyn Broker, tasks: &Tasks) -> Settler {
+    let publisher = broker.publisher();
+    Settler {
+        records: Batcher::start(
+            Arc::clone(&publisher),
+            Queue::Records,
+            Encoding::of_envelope(),
+            BatchLimits::unhurried(),
+            tasks,
+        ),
+        notices: Batcher::start(
+            publisher,
+            Queue::Waiting,
+            Encoding::of_envelope(),
+            BatchLimits::default(),
+            tasks,
+        ),
+        replier: broker.replier(),
+        dead_letters: DeadLetters {
+            events: OwnEvents::start(broker, tasks),
+            is_on: config.dead_letters,
+        },
+    }
 }
 
 impl Service {

@@ -137,6 +137,7 @@ async fn deploy_once(
         now,
     };
     let (activation, created) = draft.activation(store, &document, &before).await?;
+    check_called(desk, &activation)?;
     let has_scripts = activation
         .triggers
         .iter()
@@ -442,6 +443,45 @@ fn check_counts(document: &Document) -> Result<(), Fault> {
                 "are too many",
                 allowed,
             ));
+        }
+    }
+    Ok(())
+}
+
+/// By its name or its endpoint a function is known within its package, and no other is.
+fn check_called(desk: &Desk, activation: &Activation) -> Result<(), Fault> {
+    let clash = |called: &str, other: &FunctionName| Fault {
+        kind: FaultKind::AlreadyExists,
+        ..Fault::invalid(
+            "document.functions",
+            called,
+            format!("is what {other} of the same package is called by"),
+            "a name that no other function has",
+        )
+    };
+    let mut called: BTreeMap<&str, &FunctionName> = BTreeMap::new();
+    for function in &activation.functions {
+        let endpoint = function.settings.endpoint.as_deref();
+        let names = [function.name.name.as_str()].into_iter().chain(endpoint);
+        for name in names {
+            if let Some(other) = called.insert(name, &function.name)
+                && *other != function.name
+            {
+                return Err(clash(name, other));
+            }
+        }
+    }
+    let registry = desk.index.view().read();
+    for function in &activation.functions {
+        let Some(other) = registry.clash_of(function) else {
+            continue;
+        };
+        let mut replaced = activation.functions.iter().map(|function| &function.name);
+        let is_gone = activation.functions_deleted.contains(&other.name);
+        if !is_gone && !replaced.any(|name| *name == other.name) {
+            let endpoint = function.settings.endpoint.as_deref();
+            let name = endpoint.unwrap_or_else(|| function.name.name.as_str());
+            return Err(clash(name, &other.name));
         }
     }
     Ok(())

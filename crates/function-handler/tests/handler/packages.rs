@@ -271,6 +271,18 @@ async fn s4_04_a_name_stands_once_in_a_package_and_again_in_another() {
     };
     handler.deploys("shop", once()).await;
     handler.deploys("other-shop", once()).await;
+    let mut clash = once();
+    clash.functions.push(FunctionSpec {
+        settings: Some(FunctionSettings {
+            endpoint: "main".to_owned(),
+            ..FunctionSettings::default()
+        }),
+        ..spec("on-user", "http://localhost/")
+    });
+    let request = handler.with_key(deploy("shop", clash));
+    let clash = fault(handler.packages().deploy_version(request).await);
+    assert_eq!(clash.kind, FaultKind::AlreadyExists);
+    assert_eq!(clash.value.as_deref(), Some("main"));
     handler.stop().await;
     world.stop().await;
 }

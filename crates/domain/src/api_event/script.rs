@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(first, name("db._table.{table_name}.get.pre_process"));
         assert_eq!(
             first,
-            "script-db-table-table-name-get-pre-process-63c48b1f6b1e"
+            "script-db-table-table-name-get-pre-process-4502d1c70475"
         );
         assert_ne!(first, name("db._table.{table_name}.get.post_process"));
         // What looks alike once it is readable is still told apart.

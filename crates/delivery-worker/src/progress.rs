@@ -5,7 +5,6 @@
 //! workers find it. Advisory: without the note a delivery is repeated, and a note is only ever about
 //! an attempt that was settled, so that nothing is left out because of it.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -90,8 +89,7 @@ impl Progress {
         }
         let mut name = format!("progress/{shard}/");
         for byte in hash.finalize().iter().take(16) {
-            // Writing to a string cannot fail.
-            let _ = write!(name, "{byte:02x}");
+            name.push_str(&format!("{byte:02x}"));
         }
         Some(Self {
             name,

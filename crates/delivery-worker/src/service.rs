@@ -79,7 +79,6 @@ pub struct Service {
 ///
 /// # Errors
 /// When a setting cannot be used.
-#[expect(clippy::too_many_lines, reason = "the parts, one after the other")]
 pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Service> {
     metrics::describe();
     let egress = config

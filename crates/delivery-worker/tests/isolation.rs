@@ -231,15 +231,15 @@ async fn a_concurrency_of_ten_holds_while_workers_join_and_leave_and_redis_is_aw
     let four = world.worker_with("worker-4", membership());
     world.owe("few", 200).await;
     receiver.wait_for(150, SOON).await;
-    one.stop().await;
-    two.stop().await;
+    Box::pin(one.stop()).await;
+    Box::pin(two.stop()).await;
     redis.kill().unwrap();
     world.owe("few", 200).await;
     let requests = receiver.wait_for(600, SOON).await;
     let most = most_at_once(&requests, open_for);
     assert!((5..=10).contains(&most), "{most} at once");
-    three.stop().await;
-    four.stop().await;
+    Box::pin(three.stop()).await;
+    Box::pin(four.stop()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,6 +89,10 @@ pub(crate) async fn deploy(
 }
 
 /// `None` when somebody else was faster.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a version, from its document to its being in force"
+)]
 async fn deploy_once(
     desk: &Desk,
     wanted: &Wanted,
@@ -138,14 +142,7 @@ async fn deploy_once(
     };
     let (activation, created) = draft.activation(store, &document, &before).await?;
     check_called(desk, &activation)?;
-    let has_scripts = activation
-        .triggers
-        .iter()
-        .any(|trigger| trigger.script.is_some());
-    if has_scripts && !wanted.scripting {
-        let message = "scripts are switched off here (function_handler.scripting)";
-        return Err(Fault::unavailable(message));
-    }
+    check_scripting(wanted, &activation)?;
     let is_activated = !matches!(
         wanted.what,
         What::Version {
@@ -155,15 +152,7 @@ async fn deploy_once(
     );
     if is_activated {
         // First: a crash in between ends sessions of a function that is still there, and no more.
-        for name in &activation.functions_deleted {
-            let revocation = SessionRevocation {
-                project: project.clone(),
-                subject: RevocationSubject::Function(name.clone()),
-                at: now,
-                revision: 0,
-            };
-            desk.revoke_sessions(&revocation).await?;
-        }
+        end_sessions(desk, project, &activation, now).await?;
     }
     let result = match &stored {
         Some(stored) => {
@@ -193,6 +182,34 @@ async fn deploy_once(
             false => Vec::new(),
         },
     }))
+}
+
+fn check_scripting(wanted: &Wanted, activation: &Activation) -> Result<(), Fault> {
+    let mut triggers = activation.triggers.iter();
+    if wanted.scripting || !triggers.any(|trigger| trigger.script.is_some()) {
+        return Ok(());
+    }
+    let message = "scripts are switched off here (function_handler.scripting)";
+    Err(Fault::unavailable(message))
+}
+
+/// Ends the sessions of functions that go.
+async fn end_sessions(
+    desk: &Desk,
+    project: &ProjectName,
+    activation: &Activation,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    for name in &activation.functions_deleted {
+        let revocation = SessionRevocation {
+            project: project.clone(),
+            subject: RevocationSubject::Function(name.clone()),
+            at: now,
+            revision: 0,
+        };
+        desk.revoke_sessions(&revocation).await?;
+    }
+    Ok(())
 }
 
 fn check_size(version: &PackageVersion) -> Result<(), Fault> {

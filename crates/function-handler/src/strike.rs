@@ -105,7 +105,7 @@ impl Clock {
                 debug!(%project, schedule = %name, %at, "a schedule has struck");
             }
             None => {
-                info!(%project, schedule = %name, %due, "what a schedule missed is too long ago")
+                info!(%project, schedule = %name, %due, "what a schedule missed is too long ago");
             }
         }
         let store = self.index.store();

@@ -60,7 +60,7 @@ pub(crate) fn run_client(command: ClientCommand, connection: Connection) -> Exit
             ClientCommand::Keys(command) => keys::run(command, &connection).await,
             ClientCommand::Sessions(command) => sessions::run(command, &connection).await,
             ClientCommand::Projects(command) => projects::run(command, &connection).await,
-            ClientCommand::Bench(options) => bench::run(*options, &connection).await,
+            ClientCommand::Bench(options) => Box::pin(bench::run(*options, &connection)).await,
             ClientCommand::Health => health::run(&connection).await,
         }
     });

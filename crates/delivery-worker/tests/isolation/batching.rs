@@ -306,7 +306,7 @@ async fn a_worker_that_stops_sends_what_gathers_and_leaves_nothing_behind() {
     })
     .await;
     assert_eq!(receiver.count(), 0);
-    worker.stop().await;
+    Box::pin(worker.stop()).await;
     let requests = receiver.requests();
     assert_eq!(requests.len(), 1, "long before the cutoff");
     assert_eq!(ids(&requests[0]).len(), 3);

@@ -83,11 +83,10 @@ pub(crate) fn change_schedule(
     mask: Option<&FieldMask>,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    let before = schedule.clone();
     let mut given = wire::Schedule {
-        cron: before.cron.to_string(),
-        dialect: before.cron.dialect().as_str().to_owned(),
-        time_zone: before.time_zone.clone(),
+        cron: schedule.cron.to_string(),
+        dialect: schedule.cron.dialect().as_str().to_owned(),
+        time_zone: schedule.time_zone.clone(),
         ..wire::Schedule::default()
     };
     for path in paths(mask, FIELDS)? {

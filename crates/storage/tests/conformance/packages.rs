@@ -47,7 +47,6 @@ fn activation(number: u32, replaces: Option<u32>, owned: &[&str]) -> Activation 
     clippy::too_many_lines,
     reason = "one version, from its coming to its going"
 )]
-
 pub(crate) async fn a_version_is_kept_as_it_is_and_put_in_force_as_a_whole(stores: &Stores) {
     let store = with_function(stores, "welcome").await;
     let (acme, shop) = ("acme".parse().unwrap(), "shop".parse().unwrap());

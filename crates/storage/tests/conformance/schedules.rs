@@ -38,7 +38,6 @@ pub(crate) fn trigger(name: &str) -> Trigger {
     clippy::too_many_lines,
     reason = "one schedule, from its coming to its going"
 )]
-
 pub(crate) async fn a_schedule_comes_back_as_given_and_goes_with_its_trigger(stores: &Stores) {
     let store = with_function(stores, "welcome").await;
     let acme = "acme".parse().unwrap();

@@ -93,6 +93,7 @@ struct CreatedFunction {
     signing_secret: String,
 }
 
+#[expect(clippy::too_many_lines, reason = "one command after the other")]
 pub(crate) async fn run(command: Functions, connection: &Connection) -> Result<(), Failure> {
     match command {
         Functions::Create {

@@ -36,7 +36,7 @@ pub(crate) async fn run(connection: &Connection) -> Result<(), Failure> {
     let server = connection.server()?;
     let ready = answer.into_inner().status() == ServingStatus::Serving;
     if !ready {
-        let message = format!("{0} is not ready; {0}readyz says what it waits for", server);
+        let message = format!("{server} is not ready; {server}readyz says what it waits for");
         return Err(Failure {
             message,
             exit_code: 7,

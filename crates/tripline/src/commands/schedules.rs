@@ -165,6 +165,7 @@ struct Run<'a> {
     eid: String,
 }
 
+#[expect(clippy::too_many_lines, reason = "one command after the other")]
 pub(crate) async fn run(command: Schedules, connection: &Connection) -> Result<(), Failure> {
     let mut client = connection.schedules()?;
     match command {

@@ -46,7 +46,7 @@ async fn a_grpc_client_lists_the_services_by_reflection_and_emits_an_event() {
     }
     assert_eq!(
         found["methods"],
-        json!(["EmitEvent", "EmitEvents", "StreamEvents"])
+        json!(["EmitEvent", "EmitEvents", "StreamEvents", "TakeMessages"])
     );
     let eid = found["accepted"]["eid"].as_str().unwrap();
     client.log_line(eid, "processed").await;

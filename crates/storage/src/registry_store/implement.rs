@@ -584,15 +584,9 @@ macro_rules! implement_registry_store {
             changes.extend(revoked.into_iter().map(Change::SessionsRevoked));
             let types = types_after(connection, revision).await?;
             changes.extend(types.into_iter().map(Change::EventType));
-            for row in keys {
-                changes.push(Change::Key(rows::key(row)?));
-            }
-            for row in functions {
-                changes.push(Change::Function(rows::function(row, cipher)?));
-            }
-            for row in triggers {
-                changes.push(Change::Trigger(rows::trigger(row)?));
-            }
+            for row in keys { changes.push(Change::Key(rows::key(row)?)); }
+            for row in functions { changes.push(Change::Function(rows::function(row, cipher)?)); }
+            for row in triggers { changes.push(Change::Trigger(rows::trigger(row)?)); }
             let services = gateways_after(connection, revision).await?;
             changes.extend(services.into_iter().map(Change::Gateway));
             Ok(changes)

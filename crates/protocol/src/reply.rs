@@ -35,7 +35,7 @@ pub fn write(reply: &Reply) -> Bytes {
     reply.encode_to_vec().into()
 }
 
-/// Reads what [`write`] encoded.
+/// Reads what [`write()`] encoded.
 ///
 /// # Errors
 /// When it is something else, or from a release that is too new.

@@ -17,6 +17,8 @@ pub mod reply;
 
 pub mod batch;
 
+pub mod own_events;
+
 mod envelope;
 
 pub mod rabbitmq;
@@ -38,6 +40,7 @@ pub use batch::{BatchLimits, Batcher, Encoding, Pushed};
 pub use config::{Config, ConfigError};
 pub use consume::{Acknowledgement, Consumer, Received, SetAside, take_waiting};
 pub use embedded::Embedded;
+pub use own_events::OwnEvents;
 pub use publish::{Confirm, MESSAGE_BYTES_MAX, Message, PublishError, Publisher};
 pub use rabbitmq::RabbitMq;
 pub use reply::{Replier, ReplyInbox};

@@ -129,6 +129,7 @@ fn render_input<'a>(call: &Call<'a>) -> RenderInput<'a> {
         secret: call.function.secret_at(call.now),
         function_session: call.session,
         function: &call.target.function,
+        endpoint: call.function.settings.endpoint.as_deref(),
         delivery: call.target.delivery,
         node: call.worker,
         call_headers: &[],

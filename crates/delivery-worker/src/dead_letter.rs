@@ -1,10 +1,10 @@
 //! Tells, as events, which deliveries have failed for good; before the delivery is acknowledged.
 
+use broker::OwnEvents;
 use domain::event::Event;
 use tracing::error;
 
 use crate::metrics;
-use crate::outbound::own_events::OwnEvents;
 
 /// Where events about deliveries go, if anywhere. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,6 +1,5 @@
-//! What the worker calls, the endpoints of functions; and where its own events go.
+//! What the worker calls: the endpoints of functions, and the door for what came in here by mistake.
 
 pub mod door;
-pub mod own_events;
 
 pub use egress::{MASKED, endpoint_client, resolver};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use broker::{BatchLimits, Batcher, Broker, Encoding, Queue, RabbitMq};
+use broker::{BatchLimits, Batcher, Broker, Encoding, OwnEvents, Queue, RabbitMq};
 use coordination::{EndpointMemory, Membership, RedisCoordination};
 use domain::invocation::CALL_BYTES_MAX;
 use lifecycle::{Health, Tasks};
@@ -34,7 +34,6 @@ use crate::lanes::of_endpoint_max;
 use crate::metrics;
 use crate::outbound::door::Door;
 use crate::outbound::endpoint_client::{EndpointClient, EndpointClientConfig};
-use crate::outbound::own_events::OwnEvents;
 use crate::settle::Settler;
 
 /// Full names of the gRPC services.

@@ -227,12 +227,16 @@ impl EventType {
         self.built_in()?.kii_name()
     }
 
-    /// The upper-case name a type is known by: schmuckli's, else its first alias.
+    /// The upper-case name a type is known by: schmuckli's, else its first alias that is one.
     pub fn event_name(&self) -> Option<&'static str> {
         let built_in = self.built_in()?;
-        built_in
-            .schmuckli_name
-            .or_else(|| built_in.aliases.first().copied())
+        built_in.schmuckli_name.or_else(|| {
+            built_in
+                .aliases
+                .iter()
+                .find(|name| !name.contains('.'))
+                .copied()
+        })
     }
 
     pub fn is_built_in(&self) -> bool {

@@ -130,6 +130,8 @@ pub struct RenderInput<'a> {
     pub function_session: Option<&'a str>,
     /// The function that is called.
     pub function: &'a FunctionName,
+    /// Its second name, by which Kii's hooks know it.
+    pub endpoint: Option<&'a str>,
     pub delivery: DeliveryId,
     /// The name of whoever calls, as Space Cloud's `source` says it.
     pub node: &'a str,

@@ -100,6 +100,7 @@ impl Case {
             secret: "s3cr\"et",
             function_session: self.session.as_deref(),
             function: &function,
+            endpoint: None,
             delivery: DeliveryId::derive(event.eid, "on-event"),
             node: "worker-1",
             call_headers: &call_headers,

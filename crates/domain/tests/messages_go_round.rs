@@ -47,6 +47,7 @@ fn sent_on(body: &Value) -> Vec<Value> {
             secret: "",
             function_session: None,
             function: &function,
+            endpoint: None,
             delivery: DeliveryId::derive(event.eid, "on-message"),
             node: "worker-1",
             call_headers: &[],

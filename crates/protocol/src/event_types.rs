@@ -87,7 +87,7 @@ pub fn refused_emit(
         }
         EmitRefusal::Schema(violation) => Fault::invalid(
             format!("{data_field}{}", violation.pointer),
-            violation.message.as_str(),
+            "",
             violation.to_string(),
             format!(
                 "what the schema of {event_type:?} says at {}",

@@ -91,6 +91,7 @@ fn an_event_name_is_schmucklis_or_the_first_alias() {
     assert_eq!(event_name("DB_INSERT"), Some("STORAGE_INSERT"));
     assert_eq!(event_name("file.object.create"), Some("FILE_CREATE"));
     assert_eq!(event_name("api.call.pre"), None);
+    assert_eq!(event_name("timer.schedule.fire"), None, "no dotted name");
     assert_eq!(event_name("shop.order.paid"), None);
 }
 

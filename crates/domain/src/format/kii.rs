@@ -52,7 +52,11 @@ pub(super) fn render(input: &RenderInput<'_>) -> Result<Rendered, RenderError> {
     }
     let mut context = ObjectWriter::with_capacity(256);
     context.text("appID", &app_of(input, &about))?;
-    context.text("endpoint", input.function.name.as_str())?;
+    let endpoint = input.endpoint;
+    context.text(
+        "endpoint",
+        endpoint.unwrap_or_else(|| input.function.name.as_str()),
+    )?;
     let trigger = event.event_type.kii_name();
     context.text(
         "trigger",

@@ -10,8 +10,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::FILE_BYTES_MAX;
 use super::finding::{At, Report};
+use super::{FILE_BYTES_MAX, Plan, Reading, Target};
 
 /// A value as it stands in the file.
 #[derive(Debug, Clone)]
@@ -45,16 +45,44 @@ pub(crate) fn text(file: &[u8]) -> Result<&str, (usize, String)> {
         .map_err(|error| (error.valid_up_to(), "the file is not UTF-8 here".to_owned()))
 }
 
+/// Reads a file that is JSON: what `read_root` makes of it, where nothing in it is an error.
+pub(crate) fn read(
+    file: &[u8],
+    target: &Target,
+    code: &'static str,
+    read_root: impl FnOnce(&Node<'_>, &mut Report<'_>) -> Plan,
+) -> Reading {
+    let text = match text(file) {
+        Ok(text) => text,
+        Err(fault) => return no_text(code, file, fault),
+    };
+    let mut report = Report::new(text);
+    let blanked = target.is_lenient.then(|| without_comments(text));
+    let json = blanked.as_deref().unwrap_or(text);
+    let mut plan = Plan::default();
+    match check(json) {
+        Ok(()) => plan = read_root(&Node::root(json), &mut report),
+        Err((offset, message)) => report.error(code, &At::offset(offset), message),
+    }
+    if report.has_errors {
+        plan = Plan::default();
+    }
+    Reading {
+        plan,
+        findings: report.finish(),
+    }
+}
+
 /// The findings of a file that is no text at all.
-pub(crate) fn no_text(code: &'static str, file: &[u8], fault: (usize, String)) -> super::Reading {
+pub(crate) fn no_text(code: &'static str, file: &[u8], fault: (usize, String)) -> Reading {
     let (offset, message) = fault;
     let readable = file.get(..offset).unwrap_or_default();
     let readable = String::from_utf8_lossy(readable);
     let mut report = Report::new(&readable);
     report.error(code, &At::offset(offset), message);
-    super::Reading {
+    Reading {
         findings: report.finish(),
-        ..super::Reading::default()
+        ..Reading::default()
     }
 }
 

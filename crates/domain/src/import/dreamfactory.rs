@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::document::{self, Member, Node, last, repeated};
-use super::finding::{At, Report};
+use super::finding::Report;
 use super::names::Names;
 use super::{Plan, PlannedFunction, Reading, TRIGGERS_MAX, Target, format};
 use crate::api_event::script::trigger_name;
@@ -35,30 +35,16 @@ const MEMBERS: [&str; 12] = [
 
 /// Reads a list of scripts, or one.
 pub fn read(file: &[u8], target: &Target) -> Reading {
-    let text = match document::text(file) {
-        Ok(text) => text,
-        Err(fault) => return document::no_text("DF_JSON", file, fault),
-    };
-    let mut report = Report::new(text);
-    let blanked = target.is_lenient.then(|| document::without_comments(text));
-    let json = blanked.as_deref().unwrap_or(text);
-    let mut reader = Reader {
-        target,
-        names: Names::default(),
-        functions: BTreeMap::new(),
-        plan: Plan::default(),
-    };
-    match document::check(json) {
-        Ok(()) => reader.read_file(&Node::root(json), &mut report),
-        Err((offset, message)) => report.error("DF_JSON", &At::offset(offset), message),
-    }
-    Reading {
-        plan: match report.has_errors {
-            true => Plan::default(),
-            false => reader.plan,
-        },
-        findings: report.finish(),
-    }
+    document::read(file, target, "DF_JSON", |root, report| {
+        let mut reader = Reader {
+            target,
+            names: Names::default(),
+            functions: BTreeMap::new(),
+            plan: Plan::default(),
+        };
+        reader.read_file(root, report);
+        reader.plan
+    })
 }
 
 struct Reader<'a> {

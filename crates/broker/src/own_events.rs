@@ -1,17 +1,18 @@
-//! Emits the worker's own events, into the queues that function-handler takes events from.
+//! A service's own events, into the queues that function-handler takes events from.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{BatchLimits, Batcher, Broker, Encoding, PublishError, Queue};
 use domain::event::Event;
 use domain::shard;
 use lifecycle::Tasks;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use crate::{BatchLimits, Batcher, Broker, Encoding, PublishError, Queue};
+
 /// A queue of events that is full is given this long to have room again. For ever would be too
-/// long: it drains into the queue of deliveries, which this worker drains.
+/// long: it drains into queues that lead back to who waits here.
 const REFUSED_FOR_MAX: Duration = Duration::from_secs(30);
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
@@ -67,7 +68,7 @@ impl OwnEvents {
             if is_over {
                 return Err(error);
             }
-            debug!(event.type = %event.event_type, %error, "an event of the worker's own waits");
+            debug!(event.type = %event.event_type, %error, "an event of the system's own waits");
             sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
         }

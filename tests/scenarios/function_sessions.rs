@@ -46,10 +46,6 @@ async fn s1_11_s3_29_x_09_a_function_emits_for_its_user_and_its_hooks_fire_no_ho
     let greeted = answer.json()["id"].as_str().unwrap().to_owned();
     let second = receiver.wait_for(2, SOON).await.remove(1);
     assert_eq!(second.path, "/follow-up");
-    let history = client.history(&greeted).await;
-    assert_eq!(history["actor_id"], "u_17", "{history}");
-    assert_eq!(history["causation_id"], login["eid"]);
-    assert_eq!(history["depth"], 1);
     let cancelled = ["--event", &greeted, "--function", "of-a-hook"];
     let lines = client
         .logs_when(&cancelled, "the hook is taken for a loop", |lines| {
@@ -57,9 +53,14 @@ async fn s1_11_s3_29_x_09_a_function_emits_for_its_user_and_its_hooks_fire_no_ho
         })
         .await;
     assert_eq!(lines[0]["remark"], "loop");
+    let history = client.history(&greeted).await;
+    assert_eq!(history["actor_id"], "u_17", "{history}");
+    assert_eq!(history["causation_id"], login["eid"]);
+    assert_eq!(history["depth"], 1);
 
     // Of its own delivery it reads the log, and of nothing else.
     let own = login["eid"].as_str().unwrap();
+    client.log_line(own, "processed").await;
     assert_eq!(function.history(own).await["eid"], own);
     let refused = function.run(&["logs", "get", &greeted]).await.refused(4);
     assert!(refused.contains("function session"), "{refused}");

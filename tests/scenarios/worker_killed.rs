@@ -19,10 +19,17 @@ const ARRIVAL_DEADLINE: Duration = Duration::from_secs(180);
 async fn a_worker_that_dies_repeats_no_more_than_it_had_under_way() {
     let mut cluster = Cluster::start_with(Options {
         shape: Shape::Replicas(2),
-        variables: vec![(
-            "TRIPLINE__DELIVERY_WORKER__IN_FLIGHT_MAX".to_owned(),
-            IN_FLIGHT_MAX.to_string(),
-        )],
+        variables: vec![
+            (
+                "TRIPLINE__DELIVERY_WORKER__IN_FLIGHT_MAX".to_owned(),
+                IN_FLIGHT_MAX.to_string(),
+            ),
+            // The bound holds as long as Redis answers, however slow the machine is.
+            (
+                "TRIPLINE__COORDINATION__TIMEOUT".to_owned(),
+                "10s".to_owned(),
+            ),
+        ],
         ..Options::default()
     })
     .await;

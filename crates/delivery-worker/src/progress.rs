@@ -126,12 +126,6 @@ impl Progress {
         ((self.name.clone(), letters), repeatable)
     }
 
-    /// The message is acknowledged: nothing of it is repeated.
-    pub fn is_over(&self) {
-        let over = std::mem::take(&mut self.marks().repeatable);
-        drop(over);
-    }
-
     /// What a note says of the delivery at this place.
     pub fn read(note: &str, place: usize) -> Option<Mark> {
         Mark::of_letter(*note.as_bytes().get(place)?)

@@ -163,10 +163,10 @@ impl InHand {
         }
     }
 
-    /// How far it has come, for as long as something of it is open.
-    pub fn progress(&self) -> Option<&Progress> {
-        let is_open = self.open.load(Ordering::Acquire) > 0;
-        self.progress.as_ref().filter(|_| is_open)
+    /// How far it has come. That it is done with counts too: the broker may not have heard of it
+    /// when this worker dies.
+    pub const fn progress(&self) -> Option<&Progress> {
+        self.progress.as_ref()
     }
 
     /// The attempt at this place of the message is settled, durably. Whether the message has to be
@@ -176,13 +176,13 @@ impl InHand {
             Some(progress) => progress.mark(place, mark, repeatable),
             None => false,
         };
-        !self.settled() && is_new
+        self.settled();
+        is_new
     }
 
-    /// One more delivery of the message is settled, durably; whether it was the last.
-    pub fn settled(&self) -> bool {
-        let is_last = self.open.fetch_sub(1, Ordering::AcqRel) == 1;
-        if is_last {
+    /// One more delivery of the message is settled, durably.
+    pub fn settled(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut slot = self
                 .acknowledgement
                 .lock()
@@ -190,10 +190,6 @@ impl InHand {
             if let Some(acknowledgement) = slot.take() {
                 acknowledgement.ack();
             }
-            if let Some(progress) = &self.progress {
-                progress.is_over();
-            }
         }
-        is_last
     }
 }

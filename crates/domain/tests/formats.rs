@@ -91,6 +91,30 @@ fn render_with(format: Format, event: &Event, session: Option<&str>) -> Rendered
     first
 }
 
+#[test]
+fn s3_17_a_hooks_function_is_told_the_endpoint_that_the_hook_named() {
+    let event = json_event("user.account.create", r#"{"user_id":"u9"}"#);
+    let captures = Captures::default();
+    let told = |endpoint| {
+        let input = RenderInput {
+            event: &event,
+            captures: &captures,
+            secret: "",
+            function_session: None,
+            function: &"shop/main-func".parse().unwrap(),
+            endpoint,
+            delivery: DeliveryId::derive(event.eid, "hook"),
+            node: "worker-1",
+            call_headers: &[],
+        };
+        let body = render(Format::Kii, &input).unwrap().body;
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        body["context"]["endpoint"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(told(Some("onUserCreated")), "onUserCreated");
+    assert_eq!(told(None), "main-func");
+}
+
 fn body(format: Format, event: &Event) -> String {
     String::from_utf8(render_with(format, event, None).body.to_vec()).unwrap()
 }

@@ -108,7 +108,7 @@ fn s3_17_a_hooks_function_is_told_the_endpoint_that_the_hook_named() {
             call_headers: &[],
         };
         let body = render(Format::Kii, &input).unwrap().body;
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
         body["context"]["endpoint"].as_str().unwrap().to_owned()
     };
     assert_eq!(told(Some("onUserCreated")), "onUserCreated");

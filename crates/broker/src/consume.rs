@@ -49,6 +49,9 @@ pub fn take_waiting(
 #[derive(Debug)]
 pub struct Received {
     pub queue: Queue,
+    /// Of this message alone in its queue, and the same whenever it is given; `""` where its publisher gave it
+    /// none.
+    pub id: String,
     pub body: Bytes,
     /// As its header says; `""` when there is none.
     pub kind: String,

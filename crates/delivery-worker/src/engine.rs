@@ -138,15 +138,6 @@ impl Load for Job {
     }
 }
 
-impl Job {
-    /// It is done with, as far as its message is concerned.
-    fn answered(&self) {
-        if !self.has_left {
-            self.in_hand.settled();
-        }
-    }
-}
-
 /// What an engine needs.
 #[derive(Debug)]
 pub struct Parts {

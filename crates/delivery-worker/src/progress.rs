@@ -8,15 +8,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::delivery::Consignment;
-use sha2::{Digest as _, Sha256};
-
 /// What became of one attempt of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// The delivery has ended.
     Ended,
-    /// It is tried again; the next attempt waits elsewhere.
+    /// It waits elsewhere: for its next attempt, or for its turn.
     Waits,
 }
 
@@ -74,27 +71,17 @@ impl Drop for Repeatable {
 impl Progress {
     /// Of a message that nothing is known of; `None` where it has one delivery, since that is
     /// settled and acknowledged at once.
-    pub fn of(shard: u16, consignments: &[Consignment]) -> Option<Self> {
-        let targets = || consignments.iter().flat_map(|one| &one.targets);
-        let count = targets().count();
-        if count < 2 {
+    ///
+    /// `message` is the id of the message itself: the same attempts may come by another one, from
+    /// the waiting room, and are owed then whatever this one had come to.
+    pub fn of(message: &str, deliveries: usize) -> Option<Self> {
+        if deliveries < 2 || message.is_empty() {
             return None;
         }
-        // Of what the attempts are, not of the message: whoever is given them again knows no more.
-        let mut hash = Sha256::new();
-        for target in targets() {
-            hash.update(target.delivery.uuid().as_bytes());
-            hash.update(target.generation.to_be_bytes());
-            hash.update(target.next_attempt.to_be_bytes());
-        }
-        let mut name = format!("progress/{shard}/");
-        for byte in hash.finalize().iter().take(16) {
-            name.push_str(&format!("{byte:02x}"));
-        }
         Some(Self {
-            name,
+            name: format!("progress/{message}"),
             marks: Mutex::new(Marks {
-                letters: vec![b'.'; count],
+                letters: vec![b'.'; deliveries],
                 is_listed: false,
                 repeatable: Vec::new(),
             }),
@@ -138,43 +125,11 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use domain::Timestamp;
-    use domain::delivery::Target;
-    use domain::event::Event;
-    use domain::event_type::EventType;
-    use domain::id::{DeliveryId, EventId};
-    use domain::pattern::Captures;
-
     use super::*;
-
-    fn message(attempts: &[u32]) -> Vec<Consignment> {
-        let eid = EventId::new(Timestamp::UNIX_EPOCH, [1; 10]);
-        let target = |(number, next_attempt): (usize, &u32)| Target {
-            delivery: DeliveryId::derive(eid, &number.to_string()),
-            trigger: "trigger".parse().unwrap(),
-            function: "function".parse().unwrap(),
-            captures: Captures::default(),
-            next_attempt: *next_attempt,
-            generation: 0,
-            revision: 1,
-            is_held: false,
-        };
-        let event = Event::of_type(
-            eid,
-            "default".parse().unwrap(),
-            EventType::parse("order.paid").unwrap(),
-            Bytes::new(),
-        );
-        vec![Consignment {
-            event,
-            targets: attempts.iter().enumerate().map(target).collect(),
-        }]
-    }
 
     #[test]
     fn what_was_settled_is_read_back_and_the_rest_is_open() {
-        let progress = Progress::of(3, &message(&[1, 1, 1])).unwrap();
+        let progress = Progress::of("019a", 3).unwrap();
         let count = Arc::default();
         let repeatable = Repeatable::count_in(&count);
         assert!(progress.mark(0, Mark::Ended, None));
@@ -186,21 +141,15 @@ mod tests {
         assert_eq!(count.load(Ordering::Relaxed), 1, "until it is noted down");
         drop(repeatable);
         assert_eq!(count.load(Ordering::Relaxed), 0);
-        assert!(name.starts_with("progress/3/"), "{name}");
+        assert_eq!(name, "progress/019a");
         let read = [0, 1, 2, 3].map(|place| Progress::read(&note, place));
         assert_eq!(read, [Some(Mark::Ended), None, Some(Mark::Waits), None]);
         assert!(progress.mark(1, Mark::Ended, None), "and is listed again");
     }
 
     #[test]
-    fn the_same_attempts_have_the_same_name_and_others_another() {
-        let name = |attempts: &[u32]| {
-            let progress = Progress::of(3, &message(attempts)).unwrap();
-            progress.name().to_owned()
-        };
-        assert_eq!(name(&[1, 1]), name(&[1, 1]));
-        assert_ne!(name(&[1, 1]), name(&[1, 2]), "the retry is another attempt");
-        assert_ne!(name(&[1, 1]), name(&[1, 1, 1]));
-        assert!(Progress::of(3, &message(&[1])).is_none());
+    fn one_delivery_and_a_message_without_a_name_have_no_note() {
+        assert!(Progress::of("019a", 1).is_none());
+        assert!(Progress::of("", 2).is_none());
     }
 }

@@ -206,7 +206,7 @@ impl Line {
         let number = state.next_number;
         state.next_number += 1;
         state.count_in_flight(consumer, 1);
-        let received = self.received(&waiting, listener, number);
+        let received = self.received((position, &waiting), listener, number);
         state.in_hand.insert(
             number,
             InHand {
@@ -234,7 +234,12 @@ impl Line {
         forgotten.map(|in_hand| in_hand.position)
     }
 
-    fn received(&self, waiting: &Waiting, listener: Arc<Self>, number: u64) -> Received {
+    fn received(
+        &self,
+        (position, waiting): (Position, &Waiting),
+        listener: Arc<Self>,
+        number: u64,
+    ) -> Received {
         let Stored {
             body,
             kind,
@@ -245,6 +250,7 @@ impl Line {
         } = &waiting.stored;
         Received {
             queue: self.queue,
+            id: position.to_string(),
             body: Bytes::clone(body),
             kind: kind.clone(),
             schema_version: *schema_version,

@@ -104,6 +104,11 @@ impl Headers<'_> {
             .unwrap_or_default()
     }
 
+    pub(super) fn message_id(self) -> String {
+        let id = self.0.message_id().as_ref();
+        id.map(|id| id.as_str().to_owned()).unwrap_or_default()
+    }
+
     /// The body as it was before it was packed.
     pub(super) fn unpack(self, body: Bytes) -> Bytes {
         self.packed(body).unpack()

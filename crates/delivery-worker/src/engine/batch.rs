@@ -150,7 +150,7 @@ impl Engine {
             Ok(()) => {
                 for job in jobs.iter_mut().filter(|job| !job.has_left) {
                     metrics::left();
-                    job.in_hand.settled();
+                    self.moved_on(job);
                     job.has_left = true;
                     drop(job.open.take());
                 }

@@ -27,7 +27,7 @@ impl Engine {
             Ok(()) => {
                 for (job, reason) in jobs {
                     metrics::handed_back(reason);
-                    job.answered();
+                    self.moved_on(&job);
                 }
             }
             Err(reason) => debug!(%reason, "not handed back; it comes again"),

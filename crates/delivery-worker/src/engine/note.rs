@@ -44,6 +44,13 @@ impl Engine {
         self.wake.notify_one();
     }
 
+    /// Answers for what a row of the waiting room stands for from now on.
+    pub(super) fn moved_on(&self, job: &Job) {
+        if !job.has_left {
+            self.settled(job, Mark::Waits, None);
+        }
+    }
+
     /// How many more requests may be started, so that no more would be repeated than may be under
     /// way.
     pub(super) fn room(&self) -> usize {

@@ -115,7 +115,7 @@ impl Engine {
         let has_left = row.await.is_ok();
         if has_left {
             metrics::left();
-            job.in_hand.settled();
+            self.moved_on(job);
         }
         drop(open);
         has_left

@@ -163,7 +163,7 @@ impl Shards {
             return;
         }
         let progress = match self.engine.is_noting() {
-            true => Progress::of(work.shard(), &consignments),
+            true => Progress::of(&received.id, deliveries),
             false => None,
         };
         let note = match &progress {

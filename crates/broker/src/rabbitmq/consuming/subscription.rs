@@ -162,6 +162,7 @@ impl Subscription {
         };
         let received = Received {
             queue: self.queue,
+            id: headers.message_id(),
             body: headers.unpack(body.clone()),
             kind: headers.kind(),
             schema_version: headers.schema_version(),

@@ -5,6 +5,7 @@ mod connector;
 mod fault;
 pub mod forward;
 mod grant;
+mod pool;
 mod route;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use self::connector::{
 };
 pub use self::grant::Grant;
 use self::grant::Grants;
+use self::pool::{DrivenBody, Http1Pool, SendError};
 pub use self::route::Route;
 use self::route::Routes;
 use crate::resolver::{NameServers, Resolver};
@@ -271,14 +273,14 @@ impl EndpointClient {
         answer: &mut Answer,
     ) -> Result<u16, Outcome> {
         let build = || http_request(request, authorization);
-        let (head, body) = until_first_byte(request, channels.request(build))
-            .await?
-            .into_parts();
+        let answered = channels.request(&request.uri, build);
+        let (head, mut body) = until_first_byte(request, answered).await?.into_parts();
         answer.take_head(&head);
         answer
-            .read_body(body, self.response_body_bytes_max)
+            .read_body(&mut body, self.response_body_bytes_max)
             .await
             .map_err(|error| fault::outcome_of_body(&error))?;
+        channels.kept.give_back(&request.uri, body);
         Ok(head.status.as_u16())
     }
 }
@@ -329,9 +331,14 @@ impl Foundation {
     fn channels(&self, tls: ClientConfig, proxy: Option<Uri>) -> Channels {
         let connector = self.connector(tls, proxy);
         let mut builder = self.client_builder();
-        let pooled = builder.build(connector.clone());
-        let fresh = builder.pool_max_idle_per_host(0).build(connector);
-        Channels { pooled, fresh }
+        let shared = builder.build(connector.clone());
+        let fresh = builder.pool_max_idle_per_host(0).build(connector.clone());
+        let kept = Http1Pool::new(connector, self.idle_per_host_max, self.idle_timeout);
+        Channels {
+            kept,
+            shared,
+            fresh,
+        }
     }
 
     fn connector(&self, tls: ClientConfig, proxy: Option<Uri>) -> Connector {
@@ -362,7 +369,9 @@ impl Foundation {
 /// Connections that were opened in one way.
 #[derive(Debug, Clone)]
 struct Channels {
-    pooled: HttpClient,
+    kept: Http1Pool,
+    /// For origins that speak HTTP/2.
+    shared: HttpClient,
     /// Opens a connection for every request: for what a kept connection swallowed.
     fresh: HttpClient,
 }
@@ -371,9 +380,24 @@ impl Channels {
     /// Sends what `build` makes, a second time where a kept connection was closed meanwhile.
     async fn request(
         &self,
+        uri: &Uri,
+        build: impl Fn() -> Request<Full<Bytes>>,
+    ) -> Result<Response<DrivenBody>, Outcome> {
+        match self.kept.request(uri, &build).await {
+            Ok(response) => Ok(response),
+            Err(SendError::Http2) => {
+                let response = Box::pin(self.request_shared(build)).await?;
+                Ok(response.map(DrivenBody::from))
+            }
+            Err(error) => Err(fault::outcome_of_pooled(&error)),
+        }
+    }
+
+    async fn request_shared(
+        &self,
         build: impl Fn() -> Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Outcome> {
-        let sent = self.pooled.request(build()).await;
+        let sent = self.shared.request(build()).await;
         let response = match sent {
             // Servers close kept connections when they please; a request that meets this has
             // most likely not been seen, and says nothing about the endpoint.

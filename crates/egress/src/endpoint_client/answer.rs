@@ -8,7 +8,7 @@ use domain::record::HeaderLines;
 use http::header::SET_COOKIE;
 use http::response::Parts;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use super::EndpointResponse;
 use crate::MASKED;
@@ -44,11 +44,14 @@ impl Answer {
     }
 
     /// Reads up to `bytes_max`; of what is more only the fact is kept, and the connection closed.
-    pub(super) async fn read_body(
+    pub(super) async fn read_body<B>(
         &mut self,
-        mut body: Incoming,
+        body: &mut B,
         bytes_max: usize,
-    ) -> Result<(), hyper::Error> {
+    ) -> Result<(), hyper::Error>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         while !body.is_end_stream() {
             let Some(frame) = body.frame().await else {
                 break;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Extensions, Uri};
 use hyper::rt::{Read, Write};
+use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
@@ -20,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower::Service;
 
+use super::pool::SendError;
 use crate::resolver::{ResolveError, Resolver};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -204,9 +206,12 @@ where
     }
 }
 
+/// A connection to an endpoint, with TLS or without.
+pub(super) type Stream = WatchedStream<MaybeHttpsStream<TokioIo<TcpStream>>>;
+
 /// What a connection has been used for.
 #[derive(Debug)]
-struct Usage {
+pub(super) struct Usage {
     /// Many requests share an HTTP/2 connection, so its bytes cannot be told apart.
     is_http2: bool,
     /// An answer has come over it before.
@@ -229,6 +234,26 @@ impl Usage {
         }
     }
 
+    /// Remembers that an answer came over it.
+    pub(super) fn mark_kept(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request failed because this connection, which was kept, was closed before the
+    /// answer's first byte.
+    pub(super) fn was_dropped(&self, error: &SendError) -> bool {
+        let is_lost = match error {
+            SendError::Closed => true,
+            SendError::Exchange(error) => {
+                error.is_canceled()
+                    || self.awaits_answer.load(Ordering::Relaxed)
+                        && super::fault::is_connection_lost(error)
+            }
+            SendError::Http2 | SendError::Connect(_) => false,
+        };
+        is_lost && self.is_kept.load(Ordering::Relaxed)
+    }
+
     fn wrote(&self) {
         self.awaits_answer.store(true, Ordering::Relaxed);
         self.bytes_read.store(0, Ordering::Relaxed);
@@ -248,7 +273,7 @@ impl Usage {
 /// Remembers that an answer came over the connection that gave these extensions.
 pub(super) fn mark_kept(extensions: &Extensions) {
     if let Some(usage) = extensions.get::<Arc<Usage>>() {
-        usage.is_kept.store(true, Ordering::Relaxed);
+        usage.mark_kept();
     }
 }
 
@@ -272,6 +297,12 @@ pub(super) fn was_dropped_while_kept(error: &hyper_util::client::legacy::Error) 
 pub(super) struct WatchedStream<S> {
     stream: TokioIo<S>,
     usage: Arc<Usage>,
+}
+
+impl<S> WatchedStream<S> {
+    pub(super) fn usage(&self) -> Arc<Usage> {
+        Arc::clone(&self.usage)
+    }
 }
 
 impl<S: Connection> Connection for WatchedStream<S> {

@@ -8,11 +8,28 @@ use domain::delivery::{ErrorClass, Outcome};
 use rustls::CertificateError;
 
 use super::connector::{AnswerTooLong, ConnectTimeout, NoTunnel};
+use super::pool::SendError;
 use crate::resolver::ResolveError;
 
 /// The outcome of a request that no answer came back for.
 pub(super) fn outcome_of_send(error: &hyper_util::client::legacy::Error) -> Outcome {
-    tracing::debug!(error = error as &dyn StdError, "call failed");
+    outcome_of(error, error.is_connect())
+}
+
+/// The same of one that was sent on a connection of the pool.
+pub(super) fn outcome_of_pooled(error: &SendError) -> Outcome {
+    match error {
+        SendError::Connect(error) => outcome_of(error.as_ref(), true),
+        SendError::Exchange(error) => outcome_of(error, false),
+        SendError::Http2 | SendError::Closed => unreachable(
+            ErrorClass::Protocol,
+            "the connection was closed before the request was sent".to_owned(),
+        ),
+    }
+}
+
+fn outcome_of(error: &(dyn StdError + 'static), is_connect: bool) -> Outcome {
+    tracing::debug!(error, "call failed");
     if let Some(resolving) = find::<ResolveError>(error) {
         return match resolving {
             ResolveError::Refused(refusal) => refused(*refusal),
@@ -37,7 +54,7 @@ pub(super) fn outcome_of_send(error: &hyper_util::client::legacy::Error) -> Outc
         return outcome_of_exchange(hyper);
     }
     match find_io_kind(error) {
-        Some(kind) if error.is_connect() => unreachable(ErrorClass::Connect, io_message(kind)),
+        Some(kind) if is_connect => unreachable(ErrorClass::Connect, io_message(kind)),
         _ => unreachable(
             ErrorClass::Protocol,
             "the request could not be sent".to_owned(),
@@ -75,7 +92,7 @@ fn outcome_of_exchange(error: &hyper::Error) -> Outcome {
 }
 
 /// Whether the connection went away, rather than that something was said on it.
-pub(super) fn is_connection_lost(error: &hyper_util::client::legacy::Error) -> bool {
+pub(super) fn is_connection_lost(error: &(dyn StdError + 'static)) -> bool {
     find_io_kind(error).is_some()
         || find::<hyper::Error>(error).is_some_and(|error| {
             error.is_incomplete_message() || error.is_closed() || error.is_canceled()

@@ -163,18 +163,19 @@ async fn fetch(channels: &Channels, grant: &Grant) -> Result<Token, Outcome> {
     // Asked for now: its time counts from before the question.
     let asked_at = Instant::now();
     let response = channels
-        .request(|| request.clone())
+        .request(request.uri(), || request.clone())
         .await
         .map_err(of_token_server)?;
-    let (head, body) = response.into_parts();
+    let (head, mut body) = response.into_parts();
     if head.status != StatusCode::OK {
         return Err(unusable(&format!("answered {}", head.status.as_u16())));
     }
     let mut answer = Answer::default();
     answer
-        .read_body(body, ANSWER_BYTES_MAX)
+        .read_body(&mut body, ANSWER_BYTES_MAX)
         .await
         .map_err(|error| of_token_server(fault::outcome_of_body(&error)))?;
+    channels.kept.give_back(request.uri(), body);
     let answer: TokenAnswer = serde_json::from_slice(answer.body())
         .map_err(|_it_may_show_a_token| unusable("answered without a token"))?;
     let is_bearer = answer

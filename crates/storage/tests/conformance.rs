@@ -265,6 +265,7 @@ on_both_databases! {
         the_same_attempt_handed_back_is_stored_and_not_removed_with_the_old_one,
         what_cannot_be_read_holds_up_nobody,
         a_lane_that_was_lost_is_mended,
+        a_lane_in_which_nothing_waits_any_more_is_left_alone,
         operators_see_and_move_what_waits;
     lines:
         only_the_first_of_a_line_comes_until_it_has_ended,

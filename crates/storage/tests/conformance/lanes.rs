@@ -207,6 +207,20 @@ pub(crate) async fn what_cannot_be_read_holds_up_nobody(stores: &Stores) {
     assert_eq!(due(room, at(60), 10).await.len(), 1);
 }
 
+pub(crate) async fn a_lane_in_which_nothing_waits_any_more_is_left_alone(stores: &Stores) {
+    let room = &stores.waiting_room;
+    room.put(&[row(1, 10)]).await.unwrap();
+    let claimed = claim(room, at(10), 10).await;
+    assert_eq!(claimed.due, [row(1, 10)]);
+    room.remove(&claimed.due, claimed.claim).await.unwrap();
+    // When the claim would have run out it is looked at once more; then never again.
+    assert_eq!(room.next_due_at().await.unwrap(), Some(at(40)));
+    assert_eq!(due(room, at(40), 10).await, []);
+    assert_eq!(room.next_due_at().await.unwrap(), None);
+    room.put(&[row(2, 50)]).await.unwrap();
+    assert_eq!(room.next_due_at().await.unwrap(), Some(at(50)));
+}
+
 pub(crate) async fn a_lane_that_was_lost_is_mended(stores: &Stores) {
     let room = &stores.waiting_room;
     room.put(&[row(1, 10), of("other", "shop/other", 2)])

@@ -1,7 +1,8 @@
 UPDATE lanes SET tokens = turn.tokens,
     -- Clocks differ a little: no time is counted twice.
     tokens_at_us = GREATEST(lanes.tokens_at_us, $5), due_at_us = CASE
-    WHEN next.free_at_us >= 9223372036854775806 THEN NULL
+    -- Nothing waits that anybody could let go. GREATEST passes over NULL, so it is asked first.
+    WHEN next.free_at_us IS NULL OR next.free_at_us >= 9223372036854775806 THEN NULL
     -- Called: no gate holds it up.
     WHEN next.free_at_us < 0 THEN $5
     ELSE GREATEST(next.free_at_us, turn.not_before)

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::publish::{Message, PublishError, Publisher};
 use crate::topology::Queue;
+pub use pace::StreamRate;
 use run::Loop;
 
 /// How items become a message.
@@ -51,6 +52,12 @@ pub struct BatchLimits {
     /// … and at this rate it is [`interval_max`](Self::interval_max).
     pub interval_full_at: u32,
     pub interval_max: Duration,
+    /// Beyond that, as long as more keeps coming and the message is not full, it goes on growing:
+    /// at this rate it is [`long_interval_max`](Self::long_interval_max).
+    pub long_interval_at: u32,
+    pub long_interval_max: Duration,
+    /// Lines that are started with clones of these limits count their rate together.
+    pub stream: StreamRate,
 }
 
 impl Default for BatchLimits {
@@ -65,23 +72,14 @@ impl Default for BatchLimits {
             interval_from: 1_000,
             interval_full_at: 2_000,
             interval_max: Duration::from_millis(5),
+            long_interval_at: 8_000,
+            long_interval_max: Duration::from_millis(20),
+            stream: StreamRate::default(),
         }
     }
 }
 
 impl BatchLimits {
-    /// For one of several lines that a stream is spread over: each sees only its part of the rate
-    /// at which batches are worth a wait.
-    #[must_use]
-    pub fn among(self, lines: u16) -> Self {
-        let lines = u32::from(lines.max(1));
-        Self {
-            interval_from: self.interval_from / lines,
-            interval_full_at: self.interval_full_at / lines,
-            ..self
-        }
-    }
-
     /// For what nobody waits for, such as records: however slowly it comes, some of it is
     /// gathered first, because a message costs far more than what it carries.
     #[must_use]

@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use batch::{BatchLimits, Batcher, Encoding, Pushed};
+pub use batch::{BatchLimits, Batcher, Encoding, Pushed, StreamRate};
 pub use config::{Config, ConfigError};
 pub use consume::{Acknowledgement, Consumer, Received, SetAside, take_waiting};
 pub use embedded::Embedded;

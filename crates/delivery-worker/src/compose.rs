@@ -2,11 +2,13 @@
 
 mod batch;
 mod extras;
+mod head;
 pub mod session;
 
 use std::time::Duration;
 
 pub use self::batch::{compose_batch, part};
+use self::head::{Head, name_of};
 use bytes::Bytes;
 use domain::Timestamp;
 use domain::delivery::{ErrorClass, Outcome, Target};
@@ -25,7 +27,20 @@ use http::{HeaderName, HeaderValue, Uri, header};
 use crate::outbound::MASKED;
 use crate::outbound::endpoint_client::{EndpointRequest, EndpointResponse};
 
+const X_ATTEMPT: HeaderName = HeaderName::from_static("x-attempt");
+const X_MAX_ATTEMPTS: HeaderName = HeaderName::from_static("x-max-attempts");
+const X_DELIVERY_ID: HeaderName = HeaderName::from_static("x-delivery-id");
+const X_EVENT_ID: HeaderName = HeaderName::from_static("x-event-id");
+const X_FUNCTION: HeaderName = HeaderName::from_static("x-function");
+const X_FUNCTION_HANDLER: HeaderName = HeaderName::from_static("x-function-handler");
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const USER_AGENT: &str = concat!("tripline/", env!("CARGO_PKG_VERSION"));
+
+/// Most heads that are shown are not longer.
+const SHOWN_BYTES: usize = 1536;
 
 /// What an attempt needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -64,56 +79,37 @@ pub fn compose_around(call: &Call<'_>, rendered: Rendered) -> Result<EndpointReq
     let function = call.function;
     let uri = uri(function)?;
     let id = call.target.delivery.to_string();
-    let timestamp_s = call.now.as_second();
     let signature = signature::sign_for(function, &id, call.now, &rendered.body)
         .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
 
-    let mut headers = event_headers(&rendered);
+    let mut head = event_head(&rendered);
     if let Some(content_type) = &rendered.content_type {
-        let value = HeaderValue::try_from(content_type)
-            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
-        headers.push((header::CONTENT_TYPE, value));
+        head.push(header::CONTENT_TYPE, content_type)?;
     }
     let attempts_max = u64::from(call.trigger.retry.retries_max) + 1;
-    headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
-    headers.push((
-        HeaderName::from_static("x-attempt"),
-        call.target.next_attempt.into(),
-    ));
-    headers.push((
-        HeaderName::from_static("x-max-attempts"),
-        attempts_max.into(),
-    ));
-    headers.push((
-        HeaderName::from_static("webhook-timestamp"),
-        timestamp_s.into(),
-    ));
-    let eid = call.event.eid.to_string();
-    let function_name = function.name.to_string();
-    push_lineage(&mut headers, call)?;
-    let texts = [
-        ("webhook-id", id.as_str()),
-        ("webhook-signature", signature.as_str()),
-        ("x-delivery-id", id.as_str()),
-        ("x-event-id", eid.as_str()),
-        ("x-function", function_name.as_str()),
-    ];
-    let trace = call
-        .traceparent
-        .map(|traceparent| ("traceparent", traceparent));
-    let handler = function.settings.handler_of(&call.event.event_type);
-    let handler = handler.map(|handler| ("x-function-handler", handler.as_str()));
-    for (name, value) in texts.into_iter().chain(trace).chain(handler) {
-        let value = HeaderValue::try_from(value)
-            .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
-        headers.push((HeaderName::from_static(name), value));
+    let user_agent = HeaderValue::from_static(USER_AGENT);
+    head.fields.push((header::USER_AGENT, user_agent));
+    head.push_number(X_ATTEMPT, call.target.next_attempt)?;
+    head.push_number(X_MAX_ATTEMPTS, attempts_max)?;
+    head.push_number(WEBHOOK_TIMESTAMP, call.now.as_second())?;
+    push_lineage(&mut head, call)?;
+    head.push(WEBHOOK_ID, &id)?;
+    head.push(WEBHOOK_SIGNATURE, &signature)?;
+    head.push(X_DELIVERY_ID, &id)?;
+    head.push(X_EVENT_ID, &call.event.eid.to_string())?;
+    head.push(X_FUNCTION, &function.name.to_string())?;
+    if let Some(traceparent) = call.traceparent {
+        head.push(TRACEPARENT, traceparent)?;
     }
-    push_session(&mut headers, call)?;
-    let special = extras::add(call, &id, &rendered.body, &mut headers)?;
+    if let Some(handler) = function.settings.handler_of(&call.event.event_type) {
+        head.push(X_FUNCTION_HANDLER, handler.as_str())?;
+    }
+    push_session(&mut head, call)?;
+    let special = extras::add(call, &id, &rendered.body, &mut head.fields)?;
     let retry = &call.trigger.retry;
     Ok(EndpointRequest {
         uri,
-        headers,
+        headers: head.fields,
         body: rendered.body,
         connect_timeout: retry.connect_timeout,
         first_byte_timeout: retry.first_byte_timeout,
@@ -158,17 +154,17 @@ fn uri(function: &Function) -> Result<Uri, Outcome> {
     })
 }
 
-/// Headers that carry the event, with room for the others.
-fn event_headers(rendered: &Rendered) -> Vec<(HeaderName, HeaderValue)> {
-    let mut headers = Vec::with_capacity(rendered.headers.len() + 16);
+/// Headers that carry the event.
+fn event_head(rendered: &Rendered) -> Head {
+    let mut head = Head::new();
     for (name, value) in &rendered.headers {
         // What comes from the event may be anything: it is left out of the head if it cannot be
         // one, since the body or another format still carries it.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.push((name, value));
+        if let Some(name) = name_of(name) {
+            drop(head.try_push(name, value));
         }
     }
-    headers
+    head
 }
 
 /// The body and what goes with it: by the trigger's template, else by the format.
@@ -206,50 +202,40 @@ fn rendered(call: &Call<'_>, input: &RenderInput<'_>) -> Result<Rendered, Outcom
 }
 
 /// Where the event comes from, for a function that emits events itself to pass on.
-fn push_lineage(
-    headers: &mut Vec<(HeaderName, HeaderValue)>,
-    call: &Call<'_>,
-) -> Result<(), Outcome> {
+fn push_lineage(head: &mut Head, call: &Call<'_>) -> Result<(), Outcome> {
     let lineage = Lineage::of_call(call.event, &call.function.name);
-    let ancestry = HeaderValue::try_from(lineage.ancestry_text())
-        .map_err(|error| impossible(ErrorClass::Render, error.to_string()))?;
-    headers.push((HeaderName::from_static(DEPTH_HEADER), lineage.depth.into()));
-    headers.push((HeaderName::from_static(ANCESTRY_HEADER), ancestry));
-    Ok(())
+    head.push_number(HeaderName::from_static(DEPTH_HEADER), lineage.depth)?;
+    let ancestry = HeaderName::from_static(ANCESTRY_HEADER);
+    head.push(ancestry, &lineage.ancestry_text())
 }
 
 /// In a header where the body has no place for it.
-fn push_session(
-    headers: &mut Vec<(HeaderName, HeaderValue)>,
-    call: &Call<'_>,
-) -> Result<(), Outcome> {
+fn push_session(head: &mut Head, call: &Call<'_>) -> Result<(), Outcome> {
     let format = format_of(call.function, call.trigger);
     let Some(session) = call.session else {
         return Ok(());
     };
     if !session::is_in_body(call.trigger, format) {
         let name = HeaderName::from_static(SESSION_HEADER);
-        headers.push((name, extras::secret(session)?));
+        head.fields.push((name, extras::secret(session)?));
     }
     Ok(())
 }
 
 /// The request's headers as they may be shown and kept; nothing in them lets anybody act as us.
 pub fn shown_headers(request: &EndpointRequest) -> HeaderLines {
-    let text = |value: &HeaderValue| match value.is_sensitive() {
-        true => MASKED.to_owned(),
-        false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
-    };
-    let by_grant = request
-        .special
-        .as_ref()
-        .and_then(|special| special.grant.as_ref())
-        .map(|_it_is_fetched_later| (header::AUTHORIZATION.as_str(), MASKED.to_owned()));
-    let fields = request.headers.iter();
-    fields
-        .map(|(name, value)| (name.as_str(), text(value)))
-        .chain(by_grant)
-        .collect()
+    let mut lines = HeaderLines::with_capacity(SHOWN_BYTES);
+    for (name, value) in &request.headers {
+        match value.is_sensitive() {
+            true => lines.push(name.as_str(), MASKED),
+            false => lines.push(name.as_str(), &String::from_utf8_lossy(value.as_bytes())),
+        }
+    }
+    let grant = request.special.as_ref().map(|special| &special.grant);
+    if let Some(Some(_it_is_fetched_later)) = grant {
+        lines.push(header::AUTHORIZATION.as_str(), MASKED);
+    }
+    lines
 }
 
 /// What is said of an attempt whose request could not be made.

@@ -9,6 +9,7 @@
 mod batch;
 mod drive;
 mod hand_back;
+mod hands;
 mod memory;
 mod note;
 mod request;
@@ -25,6 +26,7 @@ use domain::event::Event;
 use domain::format::BatchFormat;
 use tokio::sync::Notify;
 
+use self::hands::Hands;
 pub use self::shard::ShardWork;
 use self::shard::{Open, Queued};
 use self::watch::Watch;
@@ -50,6 +52,7 @@ pub struct Engine {
     memory: Arc<dyn EndpointMemory>,
     watch: Watch,
     desk: Mutex<Desk>,
+    hands: Hands,
     /// Something was put in line, or ended.
     wake: Notify,
     /// Messages of which more was settled than is noted down.
@@ -162,6 +165,7 @@ impl Engine {
                 lanes,
                 chores: Vec::new(),
             }),
+            hands: Hands::default(),
             wake: Notify::new(),
             unnoted: Mutex::default(),
             repeatable: Arc::default(),

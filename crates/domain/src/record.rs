@@ -90,6 +90,11 @@ impl HeaderLines {
         Self(text)
     }
 
+    /// None yet, with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(String::with_capacity(bytes))
+    }
+
     /// Adds a field. What would end its line becomes a space.
     pub fn push(&mut self, name: &str, value: &str) {
         self.push_part(name);

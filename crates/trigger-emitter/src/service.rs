@@ -61,8 +61,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
         request_events_max: config.request_events_max,
         in_flight_bytes_max: config.in_flight_bytes_max,
     };
-    let shards = parts.broker.topology().event_shards;
-    let events = Events::start(&parts.broker, &BatchLimits::default().among(shards), tasks);
+    let events = Events::start(&parts.broker, &BatchLimits::default(), tasks);
     let deduplicator = Deduplicator::start(parts.keys, tasks);
     let check = parts.health.register("registry");
     let (registry, stopping) = (parts.registry.clone(), tasks.stopping());

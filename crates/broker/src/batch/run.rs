@@ -26,6 +26,7 @@ pub(super) struct Loop<T> {
     limits: BatchLimits,
     arrivals: mpsc::UnboundedReceiver<Group<T>>,
     waiting: VecDeque<Waiting<T>>,
+    waiting_bytes: usize,
     waiters: Waiters,
     in_flight: FuturesUnordered<BoxFuture<'static, Settled>>,
     /// Failed, to be published again in the order they had, before anything else.
@@ -68,6 +69,7 @@ impl<T: Send + 'static> Loop<T> {
             limits,
             arrivals,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             waiters: Waiters::default(),
             in_flight: FuturesUnordered::new(),
             again: BTreeMap::new(),
@@ -85,12 +87,11 @@ impl<T: Send + 'static> Loop<T> {
     ) -> anyhow::Result<()> {
         let mut is_open = true;
         loop {
-            while let Ok(group) = self.arrivals.try_recv() {
-                self.add(group);
-            }
+            self.take_arrivals();
             let has_work = !self.waiting.is_empty() || !self.again.is_empty();
             let has_room = self.has_room();
-            if has_work && has_room && Instant::now() >= self.not_before {
+            let ready_at = self.ready_at();
+            if has_work && has_room && Instant::now() >= ready_at {
                 self.publish_next().await;
                 continue;
             }
@@ -100,9 +101,13 @@ impl<T: Send + 'static> Loop<T> {
             tokio::select! {
                 biased;
                 Some(settled) = self.in_flight.next() => self.settle(settled),
-                () = sleep_until(self.not_before), if has_work && has_room => {}
-                group = self.arrivals.recv(), if is_open => match group {
-                    Some(group) => self.add(group),
+                () = sleep_until(ready_at), if has_work && has_room => {}
+                // What comes while nothing could be published anyway is taken together later.
+                group = self.arrivals.recv(), if is_open && !has_work => match group {
+                    Some(group) => {
+                        self.arrived(1);
+                        self.add(group);
+                    }
                     None => is_open = false,
                 },
                 () = &mut closing, if !self.is_closing => {
@@ -122,6 +127,33 @@ impl<T: Send + 'static> Loop<T> {
         }
     }
 
+    fn take_arrivals(&mut self) {
+        let mut groups = 0;
+        while let Ok(group) = self.arrivals.try_recv() {
+            groups += 1;
+            self.add(group);
+        }
+        if groups > 0 {
+            self.arrived(groups);
+        }
+    }
+
+    fn arrived(&mut self, groups: u32) {
+        let now = Instant::now();
+        self.limits.stream.count(groups, now);
+        self.pace.arrived(now);
+    }
+
+    /// When the next message may go: at once if it is full.
+    fn ready_at(&self) -> Instant {
+        let is_full = self.waiting.len() >= self.limits.items_max
+            || self.waiting_bytes >= self.limits.bytes_max;
+        match self.pace.next_at(&self.limits).filter(|_| !is_full) {
+            Some(by_pace) => self.not_before.max(by_pace),
+            None => self.not_before,
+        }
+    }
+
     fn add(&mut self, group: Group<T>) {
         let Group {
             items,
@@ -133,14 +165,18 @@ impl<T: Send + 'static> Loop<T> {
             drop(settled.send(Ok(())));
             return;
         }
-        self.pace.count(Instant::now());
         let group = self.waiters.add(items.len(), settled, room);
-        self.waiting.extend(items.into_iter().map(|item| Waiting {
-            bytes: (self.encoding.bytes_of)(&item),
-            item,
-            group,
-            until_durable,
-        }));
+        let bytes_of = self.encoding.bytes_of;
+        for item in items {
+            let bytes = bytes_of(&item);
+            self.waiting_bytes += bytes;
+            self.waiting.push_back(Waiting {
+                bytes,
+                item,
+                group,
+                until_durable,
+            });
+        }
     }
 
     async fn publish_next(&mut self) {
@@ -148,7 +184,7 @@ impl<T: Send + 'static> Loop<T> {
             Some((_, failed)) => failed,
             None => self.prepare(),
         };
-        self.not_before = Instant::now() + self.pace.interval(&self.limits);
+        self.pace.published(Instant::now());
         let sent = self
             .publisher
             .publish(self.queue, prepared.message.clone())
@@ -177,6 +213,7 @@ impl<T: Send + 'static> Loop<T> {
                 && (items.is_empty() || bytes + next.bytes <= self.limits.bytes_max)
         }) {
             bytes += next.bytes;
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(next.bytes);
             items.push(next.item);
             match parts.last_mut() {
                 Some(part) if part.group == next.group => part.items += 1,

@@ -9,8 +9,8 @@ use domain::signature;
 use http::{HeaderName, HeaderValue, header};
 
 use super::{
-    Call, ErrorClass, USER_AGENT, event_headers, extras, impossible, push_lineage, render_input,
-    unrenderable, uri,
+    Call, ErrorClass, TRACEPARENT, USER_AGENT, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP,
+    X_FUNCTION, event_head, extras, impossible, push_lineage, render_input, unrenderable, uri,
 };
 use crate::outbound::endpoint_client::EndpointRequest;
 
@@ -52,35 +52,29 @@ pub fn compose_batch(
     let unsendable = |error: String| impossible(ErrorClass::Render, error);
     let signature = signature::sign_for(function, &id, first.now, &rendered.body)
         .map_err(|error| unsendable(error.to_string()))?;
-    let mut headers = event_headers(&rendered);
-    headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
-    headers.push((BATCH_SIZE, calls.len().into()));
-    headers.push((
-        HeaderName::from_static("webhook-timestamp"),
-        first.now.as_second().into(),
-    ));
+    let mut head = event_head(&rendered);
+    let user_agent = HeaderValue::from_static(USER_AGENT);
+    head.fields.push((header::USER_AGENT, user_agent));
+    let size = u32::try_from(calls.len()).unwrap_or(u32::MAX);
+    head.push_number(BATCH_SIZE, size)?;
+    head.push_number(WEBHOOK_TIMESTAMP, first.now.as_second())?;
     let depth = |call: &&Call<'_>| Lineage::of_call(call.event, &function.name).depth;
     if let Some(deepest) = calls.iter().max_by_key(depth) {
-        push_lineage(&mut headers, deepest)?;
+        push_lineage(&mut head, deepest)?;
     }
-    let function_name = function.name.to_string();
     let content_type = rendered.content_type.as_deref().unwrap_or_default();
-    let texts = [
-        ("content-type", content_type),
-        ("webhook-id", id.as_str()),
-        ("webhook-signature", signature.as_str()),
-        ("x-function", function_name.as_str()),
-    ];
-    let trace = first.traceparent.map(|trace| ("traceparent", trace));
-    for (name, value) in texts.into_iter().chain(trace) {
-        let value = HeaderValue::try_from(value).map_err(|error| unsendable(error.to_string()))?;
-        headers.push((HeaderName::from_static(name), value));
+    head.push(header::CONTENT_TYPE, content_type)?;
+    head.push(WEBHOOK_ID, &id)?;
+    head.push(WEBHOOK_SIGNATURE, &signature)?;
+    head.push(X_FUNCTION, &function.name.to_string())?;
+    if let Some(traceparent) = first.traceparent {
+        head.push(TRACEPARENT, traceparent)?;
     }
-    let special = extras::add(first, &id, &rendered.body, &mut headers)?;
+    let special = extras::add(first, &id, &rendered.body, &mut head.fields)?;
     let policies = || calls.iter().map(|call| &call.trigger.retry);
     Ok(EndpointRequest {
         uri,
-        headers,
+        headers: head.fields,
         body: rendered.body,
         // Where one of them leaves it to the worker, the worker's own counts.
         connect_timeout: policies()

@@ -92,6 +92,7 @@ impl Engine {
                 () = sleep_until(wakes_at.into()) => {}
                 () = &mut stopping, if !is_stopping => {
                     is_stopping = true;
+                    self.hands.close();
                     // What waits for others goes as it is.
                     self.desk().lanes.flush();
                 }
@@ -144,7 +145,7 @@ impl Engine {
     ) {
         for started in started {
             if started.others.is_empty() {
-                work.spawn(Arc::clone(self).request(started));
+                self.give(started, work);
             } else {
                 work.spawn(Arc::clone(self).request_batch(started));
             }

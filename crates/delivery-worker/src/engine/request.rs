@@ -32,7 +32,7 @@ pub(super) struct Ticket<'a> {
 }
 
 impl Engine {
-    pub(super) async fn request(self: Arc<Self>, started: Started<Job>) {
+    pub(super) async fn request(self: &Arc<Self>, started: Started<Job>) {
         let Started {
             mut job,
             others: _,
@@ -42,7 +42,7 @@ impl Engine {
         drop(job.queued.take());
         // Until it is settled and others know, or it has left its message.
         let mut repeatable = Some(Repeatable::count_in(&self.repeatable));
-        let mut ticket = Ticket::new(&self, line, is_probe);
+        let mut ticket = Ticket::new(self, line, is_probe);
         let has_gathered = job.batch.is_some();
         let is_off = match has_gathered {
             true => self.is_off_or_paused(std::slice::from_ref(&job)),
@@ -51,7 +51,7 @@ impl Engine {
         if is_off {
             ticket.give_back(None);
             let paused = vec![(job, WaitReason::Paused)];
-            return Arc::clone(&self).hand_back(paused).await;
+            return Arc::clone(self).hand_back(paused).await;
         }
         let begun_at = Instant::now();
         let mut delivering = pin!(self.deliverer.deliver(&job.event, &job.target));

@@ -39,7 +39,7 @@ impl Outbound {
             // What came first at the door stays first, even when the broker refuses it once.
             publishes_in_flight_max: 1,
             waiting_bytes_max: 64 * 1024 * 1024,
-            ..BatchLimits::default().among(broker.topology().delivery_shards)
+            ..BatchLimits::default()
         };
         let line = |shard| {
             let encoding = Encoding {

@@ -20,6 +20,7 @@ mod function_sessions;
 mod imports;
 mod live_changes;
 mod loops;
+mod order;
 mod outages;
 mod outages_under_load;
 mod profiles;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use domain::address::EgressPolicy;
 use domain::delivery::{ErrorClass, Outcome};
 use domain::record::HeaderLines;
+use futures::future::Either;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -286,20 +287,23 @@ impl EndpointClient {
 }
 
 /// Waits for the head of an answer no longer than the request says.
-async fn until_first_byte<T>(
+fn until_first_byte<T>(
     request: &EndpointRequest,
     head: impl Future<Output = Result<T, Outcome>>,
-) -> Result<T, Outcome> {
+) -> impl Future<Output = Result<T, Outcome>> {
     let Some(limit) = request.first_byte_timeout else {
-        return head.await;
+        return Either::Left(head);
     };
-    let in_time = tokio::time::timeout(limit, head).await;
-    in_time.unwrap_or_else(|_elapsed| {
-        Err(Outcome::Unreachable {
-            class: ErrorClass::Timeout,
-            message: format!("no answer began within {limit:?}"),
+    // Seldom; every request would be larger for it.
+    Either::Right(Box::pin(async move {
+        let in_time = tokio::time::timeout(limit, head).await;
+        in_time.unwrap_or_else(|_elapsed| {
+            Err(Outcome::Unreachable {
+                class: ErrorClass::Timeout,
+                message: format!("no answer began within {limit:?}"),
+            })
         })
-    })
+    }))
 }
 
 /// What all connections have in common, whatever the way: the one resolver and its guard.

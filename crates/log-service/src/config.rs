@@ -37,8 +37,8 @@ impl Default for Config {
             grace_period: Duration::from_secs(25).into(),
             retention: RETENTION_MIN.into(),
             messages_in_hand_max: 64,
-            records_max: 500,
-            gather_for: Duration::from_millis(20).into(),
+            records_max: 1_000,
+            gather_for: Duration::from_millis(50).into(),
             followers_max: 64,
         }
     }

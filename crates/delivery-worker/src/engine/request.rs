@@ -53,6 +53,19 @@ impl Engine {
             let paused = vec![(job, WaitReason::Paused)];
             return Arc::clone(self).hand_back(paused).await;
         }
+        // What the request needs is gone before the rest is done.
+        let (settlement, has_left) = self.exchange(&mut job, &mut repeatable, &mut ticket).await;
+        drop(ticket);
+        self.settle(&job, settlement, has_left, repeatable).await;
+    }
+
+    /// Makes the request; what came of it, and whether the delivery has left its message.
+    async fn exchange(
+        &self,
+        job: &mut Job,
+        repeatable: &mut Option<Repeatable>,
+        ticket: &mut Ticket<'_>,
+    ) -> (Settlement, bool) {
         let begun_at = Instant::now();
         let mut delivering = pin!(self.deliverer.deliver(&job.event, &job.target));
         let leaves_at = job.read_at + LEAVES_AFTER;
@@ -61,26 +74,21 @@ impl Engine {
             settlement = &mut delivering => Some(settlement),
             () = sleep_until(leaves_at.into()), if !job.has_left => None,
         };
-        let (settlement, has_left) = match in_time {
-            Some(settlement) => {
-                ticket.give_back(settlement.exchange.as_ref());
-                (settlement, job.has_left)
-            }
-            None => {
-                let left = self.time_left(&job, begun_at);
-                ticket.is_overdue(Instant::now() + left);
-                let open = job.open.take();
-                let repeatable = repeatable.take();
-                let ending = async {
-                    let settlement = delivering.await;
-                    ticket.give_back(settlement.exchange.as_ref());
-                    settlement
-                };
-                // The row is durable before anything that replaces or ends it is sent.
-                tokio::join!(ending, self.leave(&job, (open, repeatable), left))
-            }
+        if let Some(settlement) = in_time {
+            ticket.give_back(settlement.exchange.as_ref());
+            return (settlement, job.has_left);
+        }
+        let left = self.time_left(job, begun_at);
+        ticket.is_overdue(Instant::now() + left);
+        let open = job.open.take();
+        let ending = async {
+            let settlement = delivering.await;
+            ticket.give_back(settlement.exchange.as_ref());
+            settlement
         };
-        self.settle(&job, settlement, has_left, repeatable).await;
+        // The row is durable before anything that replaces or ends it is sent.
+        let leaving = self.leave(job, (open, repeatable.take()), left);
+        tokio::join!(ending, leaving)
     }
 
     /// Whether the function's end was ordered here, and it is only not known everywhere yet.

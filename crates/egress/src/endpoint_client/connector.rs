@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, Either, FutureExt};
 use http::{Extensions, Uri};
 use hyper::rt::{Read, Write};
 use hyper_rustls::MaybeHttpsStream;
@@ -32,13 +32,14 @@ tokio::task_local! {
 }
 
 /// Runs a request whose connection, should one be opened for it, may take so long.
-pub(super) async fn within<T>(
+pub(super) fn within<T>(
     connect_timeout: Option<Duration>,
     request: impl Future<Output = T>,
-) -> T {
+) -> impl Future<Output = T> {
     match connect_timeout {
-        Some(timeout) => CONNECT_TIMEOUT.scope(timeout, request).await,
-        None => request.await,
+        // Seldom; every request would be larger for it.
+        Some(timeout) => Either::Left(Box::pin(CONNECT_TIMEOUT.scope(timeout, request))),
+        None => Either::Right(request),
     }
 }
 

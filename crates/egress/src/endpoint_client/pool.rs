@@ -149,7 +149,8 @@ impl Http1Pool {
                 sent => return sent,
             }
         }
-        let link = self.connect(origin, uri).await?;
+        // Seldom; every request would be larger for it.
+        let link = Box::pin(self.connect(origin, uri)).await?;
         link.send(build()).await
     }
 

@@ -17,6 +17,9 @@ use crate::failure::Failure;
 /// A ledger of more slots than this would itself be what is measured.
 const DELIVERIES_MAX: usize = 100_000_000;
 
+/// As many events as one stream may have unanswered.
+const STREAM_CONCURRENCY: usize = 1_024;
+
 /// Long enough for figures that repeat, short enough to wait for.
 const QUIET_RATE: f64 = 300.0;
 const QUIET_SECONDS: usize = 20;
@@ -218,8 +221,11 @@ impl Bench {
     /// What the runs of the suite do, one after the other.
     pub(crate) fn suite(&self) -> Result<Vec<Scenario>, Failure> {
         let one_to_one = self.scenario()?;
+        // As many as a stream may have on their way: that is what fills it.
         let stream = Scenario {
             door: Door::Stream,
+            concurrency: self.concurrency.max(STREAM_CONCURRENCY),
+            events: self.events.saturating_mul(2),
             ..one_to_one
         };
         // Fewer events, so that a run takes about as long as the others.
@@ -284,7 +290,7 @@ impl ValueEnum for Special {
             ),
             Self::Gateway => (
                 "gateway",
-                "calls through the API gateway, without a script and with one, at 200/s or --rate",
+                "calls that somebody waits for: through the API gateway, without a script and with one, and of a function directly, at 200/s or --rate",
             ),
             Self::Waits(waiting) => (
                 waiting.name(),

@@ -76,7 +76,14 @@ async fn no_key_sees_an_event_before_the_one_in_front_of_it_was_settled() {
         let status = noted.lock().unwrap().call(number("key"), number("number"));
         Answer::status(status)
     });
-    let options = ["--on", "load.step", "--retries", "20", "--interval", "50ms"];
+    let options = [
+        "--on",
+        "load.step",
+        "--retries",
+        "20",
+        "--interval",
+        "100ms",
+    ];
     let url = receiver.url("/");
     client.create_function("ordered", &url, &options).await;
     client

@@ -71,10 +71,9 @@ async fn a_worker_that_dies_repeats_a_small_part_of_what_it_had_in_hand() {
         ledger.duplicates()
     );
     assert_eq!(ledger.missing(), Vec::<String>::new());
-    // A quiet machine repeats less than what was under way; a loaded one has repeated 268, and without
-    // the notes 982 were repeated on a quiet one.
+    // Two workers died, each with at most so many requests that were not noted down as settled.
     assert!(
-        ledger.duplicates() <= 5 * u64::try_from(IN_FLIGHT_MAX).unwrap(),
+        ledger.duplicates() <= 2 * u64::try_from(IN_FLIGHT_MAX).unwrap(),
         "{} were repeated",
         ledger.duplicates()
     );

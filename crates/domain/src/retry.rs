@@ -75,7 +75,7 @@ impl Backoff {
 
 /// A setting outside what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}: {allowed}")]
+#[error("{field} is {value}: allowed are {allowed}")]
 pub struct PolicyError {
     pub field: &'static str,
     pub value: String,
@@ -114,15 +114,11 @@ impl RetryPolicy {
             return fault(
                 "total_max",
                 millis(self.total_max),
-                "allowed are 1 s to 6 days, a day less than logs are kept",
+                "1 s to 6 days, a day less than logs are kept",
             );
         }
         if self.retry_after_max > DAY {
-            return fault(
-                "retry_after_max",
-                millis(self.retry_after_max),
-                "allowed are 0 to 24 h",
-            );
+            return fault("retry_after_max", millis(self.retry_after_max), "0 to 24 h");
         }
         if self.total_wait() > TOTAL_MAX {
             return fault(
@@ -136,15 +132,11 @@ impl RetryPolicy {
 
     fn check_waits(&self) -> Result<(), PolicyError> {
         if self.retries_max > 100 {
-            return fault(
-                "retries",
-                self.retries_max.to_string(),
-                "allowed are 0 to 100",
-            );
+            return fault("retries", self.retries_max.to_string(), "0 to 100");
         }
         if self.waits.len() > WAITS_MAX {
             let count = self.waits.len().to_string();
-            return fault("waits", count, "allowed are up to 100 waits");
+            return fault("waits", count, "up to 100 waits");
         }
         if (self.backoff == Backoff::Listed) == self.waits.is_empty() {
             let count = self.waits.len().to_string();
@@ -152,35 +144,27 @@ impl RetryPolicy {
         }
         let listable = Duration::from_millis(100)..=DAY;
         if let Some(wait) = self.waits.iter().find(|wait| !listable.contains(wait)) {
-            return fault("waits", millis(*wait), "allowed are 100 ms to 24 h each");
+            return fault("waits", millis(*wait), "100 ms to 24 h each");
         }
         if !listable.contains(&self.interval) {
-            return fault(
-                "interval",
-                millis(self.interval),
-                "allowed are 100 ms to 24 h",
-            );
+            return fault("interval", millis(self.interval), "100 ms to 24 h");
         }
         if self.interval_max < self.interval || self.interval_max > DAY {
             return fault(
                 "interval_max",
                 millis(self.interval_max),
-                "allowed are interval to 24 h",
+                "interval to 24 h",
             );
         }
         if !(0.0..=1.0).contains(&self.jitter) {
-            return fault("jitter", self.jitter.to_string(), "allowed are 0 to 1");
+            return fault("jitter", self.jitter.to_string(), "0 to 1");
         }
         Ok(())
     }
 
     fn check_timeouts(&self) -> Result<(), PolicyError> {
         if self.timeout < Duration::from_millis(100) || self.timeout > Duration::from_mins(5) {
-            return fault(
-                "timeout",
-                millis(self.timeout),
-                "allowed are 100 ms to 5 min",
-            );
+            return fault("timeout", millis(self.timeout), "100 ms to 5 min");
         }
         let parts = [
             ("connect_timeout", self.connect_timeout),
@@ -190,7 +174,7 @@ impl RetryPolicy {
             if let Some(part) = part
                 && !(Duration::from_millis(10)..=self.timeout).contains(&part)
             {
-                let allowed = "allowed are 10 ms to the timeout of the whole attempt";
+                let allowed = "10 ms to the timeout of the whole attempt";
                 return fault(field, millis(part), allowed);
             }
         }

@@ -11,6 +11,7 @@
     reason = "it talks to the person who starts it"
 )]
 
+pub mod memory;
 pub mod open_files;
 pub mod server;
 
@@ -108,6 +109,7 @@ pub fn run<S: Settings>(
         return bad_settings(&faults);
     }
     open_files::allow_many();
+    memory::in_small_pages();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -56,7 +56,8 @@ impl Engine {
         // What the request needs is gone before the rest is done.
         let (settlement, has_left) = self.exchange(&mut job, &mut repeatable, &mut ticket).await;
         drop(ticket);
-        self.settle(&job, settlement, has_left, repeatable).await;
+        // A request under way need not hold the memory that is only needed for this.
+        Box::pin(self.settle(&job, settlement, has_left, repeatable)).await;
     }
 
     /// Makes the request; what came of it, and whether the delivery has left its message.

@@ -26,6 +26,7 @@ const GRACE_PERIOD: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(options: &Up) -> ExitCode {
     process::open_files::allow_many();
+    process::memory::in_small_pages();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -132,7 +132,8 @@ impl Names {
         let name = random_name();
         let service = format!("bench-{name}");
         Self {
-            function: format!("bench/{name}"),
+            // A name begins with a letter.
+            function: format!("bench/call-{name}"),
             event: format!("{service}._table.guarded.get.pre_process"),
             service,
         }

@@ -120,9 +120,10 @@ pub(crate) fn attempted(response: &EndpointResponse) {
 }
 
 pub(crate) fn settled(status: Status) {
-    match status {
-        Status::Processed => EVERY_TIME.processed.increment(1),
-        other => counter!(SETTLED, "status" => other.as_str()).increment(1),
+    if status == Status::Processed {
+        EVERY_TIME.processed.increment(1);
+    } else {
+        counter!(SETTLED, "status" => status.as_str()).increment(1);
     }
 }
 

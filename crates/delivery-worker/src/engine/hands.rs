@@ -64,14 +64,11 @@ impl Engine {
     /// Has a request made, by a task that is there or by a new one among `work`.
     pub(super) fn give(self: &Arc<Self>, started: Started<Job>, work: &mut JoinSet<()>) {
         let idle = self.hands.idle().pop();
-        match idle {
-            Some(hand) => {
-                *hand.given() = Some(started);
-                hand.called.notify_one();
-            }
-            None => {
-                work.spawn(Arc::clone(self).work(started));
-            }
+        if let Some(hand) = idle {
+            *hand.given() = Some(started);
+            hand.called.notify_one();
+        } else {
+            work.spawn(Arc::clone(self).work(started));
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod attributes;
 mod body;
+#[cfg(test)]
+mod fuzzing;
 mod json;
 mod media;
 mod structured;

@@ -2,7 +2,7 @@
 //!
 //! A request writes to its connection and reads from it in its own task. With a task for each
 //! connection, as hyper-util's client has it, every request wakes another task and is woken by it,
-//! twice; that is a fifth of what a small request costs. Connections that speak HTTP/2 are shared
+//! for the head and for the body. Connections that speak HTTP/2 are shared
 //! by many requests at a time and are not kept here.
 
 use std::collections::hash_map::Entry;

@@ -8,6 +8,7 @@
 
 mod batch;
 mod drive;
+mod given_again;
 mod hand_back;
 mod hands;
 mod memory;
@@ -26,14 +27,16 @@ use domain::event::Event;
 use domain::format::BatchFormat;
 use tokio::sync::Notify;
 
+use self::given_again::{First, GivenAgain};
 use self::hands::Hands;
+use self::note::Unnoted;
 pub use self::shard::ShardWork;
 use self::shard::{Open, Queued};
 use self::watch::Watch;
 use crate::deliver::Deliverer;
 use crate::lanes::{Lanes, Load, Order, Slots};
 use crate::metrics;
-use crate::progress::{Mark, Progress};
+use crate::progress::{Mark, Progress, Repeatable};
 use crate::recent::Recent;
 use crate::settle::{InHand, Settler};
 
@@ -55,8 +58,10 @@ pub struct Engine {
     hands: Hands,
     /// Something was put in line, or ended.
     wake: Notify,
-    /// Messages of which more was settled than is noted down.
-    unnoted: Mutex<Vec<Arc<InHand>>>,
+    /// What was settled and is not noted down.
+    unnoted: Mutex<Unnoted>,
+    /// Whose turn it is to note down.
+    noting: tokio::sync::Mutex<()>,
     /// Requests that would be made once more if this worker died now …
     repeatable: Arc<AtomicUsize>,
     /// … and how many there may be.
@@ -71,6 +76,9 @@ pub struct Engine {
 #[derive(Debug)]
 struct Desk {
     lanes: Lanes<Job>,
+    given_again: GivenAgain,
+    /// When something was handed back last.
+    handed_back_at: Instant,
     /// What else is to be done, each in a task of its own.
     chores: Vec<Chore>,
 }
@@ -99,6 +107,10 @@ struct Job {
     order: Option<Order>,
     /// It has left its message while it waited for others: its row answers for it.
     has_left: bool,
+    /// Its request has begun, and would be made once more if this worker died now.
+    repeatable: Option<Repeatable>,
+    /// Its message is given again: the same attempt by another message waits for this one.
+    first: Option<Box<First>>,
 }
 
 /// Something to be done that is no request.
@@ -111,6 +123,8 @@ enum Chore {
     /// Finished a short while ago.
     Spare(Job),
     HandBack(Vec<(Job, WaitReason)>),
+    /// They waited for what became of the same attempts.
+    Offer(Vec<Job>),
     /// They wait for others longer than their messages should.
     Leave(Vec<Job>),
 }
@@ -163,11 +177,14 @@ impl Engine {
             memory: parts.memory,
             desk: Mutex::new(Desk {
                 lanes,
+                given_again: GivenAgain::default(),
+                handed_back_at: Instant::now(),
                 chores: Vec::new(),
             }),
             hands: Hands::default(),
             wake: Notify::new(),
             unnoted: Mutex::default(),
+            noting: tokio::sync::Mutex::default(),
             repeatable: Arc::default(),
             in_flight_max: parts.in_flight_max.into(),
             serving: AtomicUsize::new(0),
@@ -175,12 +192,12 @@ impl Engine {
         }
     }
 
-    /// Takes what a message of a shard carries in hand. `note` is what another worker noted down
-    /// of it.
+    /// Takes what a message of a shard carries in hand. `again` says that it was given before, and
+    /// what another worker noted down of it.
     pub fn take(
         &self,
         consignments: Vec<Consignment>,
-        note: Option<&str>,
+        again: Option<&str>,
         in_hand: &Arc<InHand>,
         work: &ShardWork,
     ) {
@@ -198,7 +215,7 @@ impl Engine {
                 target,
                 in_hand: Arc::clone(in_hand),
                 position,
-                known: note.and_then(|note| Progress::read(note, position)),
+                known: again.and_then(|note| Progress::read(note, position)),
                 read_at,
                 queued: Some(work.queue()),
                 open: Some(work.open()),
@@ -207,7 +224,15 @@ impl Engine {
                 batch: None,
                 order: None,
                 has_left: false,
+                repeatable: None,
+                first: None,
             }));
+        }
+        if again.is_some() {
+            let mut desk = self.desk();
+            for job in jobs.iter_mut().filter(|job| job.known.is_none()) {
+                desk.given_again.expect(job);
+            }
         }
         self.offer(jobs, work.shard());
     }
@@ -217,16 +242,25 @@ impl Engine {
         let now = Instant::now();
         let registry = self.deliverer.registry.read();
         let mut desk = self.desk();
-        let Desk { lanes, chores } = &mut *desk;
-        let mut paused = Vec::new();
-        for mut job in jobs {
+        let Desk {
+            lanes,
+            given_again,
+            chores,
+            handed_back_at: _,
+        } = &mut *desk;
+        for job in jobs {
+            let Some(mut job) = given_again.admit(job) else {
+                continue;
+            };
             let function = registry.function(&job.event.project, &job.target.function);
-            if job.known.is_some() || self.recent.has_finished(&job.target).is_some() {
+            if job.known == Some(Mark::Leaves) {
+                lanes.refuse(job, WaitReason::Concurrency);
+            } else if job.known.is_some() || self.recent.has_finished(&job.target).is_some() {
                 chores.push(Chore::Spare(job));
             } else if registry.revision < job.target.revision && !is_late(&job, now) {
                 chores.push(Chore::Await(job));
             } else if registry.is_paused(&job.event.project, &job.target.function) {
-                paused.push((job, WaitReason::Paused));
+                lanes.refuse(job, WaitReason::Paused);
             } else if let Some(function) = function {
                 if function.settings.batching.is_some() {
                     let rule = registry.rule_of(&job.event.project, &job.target);
@@ -241,12 +275,17 @@ impl Engine {
                 chores.push(Chore::Settle(job));
             }
         }
-        if !paused.is_empty() {
-            chores.push(Chore::HandBack(paused));
-        }
         drop(desk);
         drop(registry);
         self.wake.notify_one();
+    }
+
+    /// Puts in line what has waited for the same attempts.
+    async fn offer_freed(self: Arc<Self>, jobs: Vec<Job>) {
+        for job in jobs {
+            let shard = job.shard;
+            self.offer(vec![job], shard);
+        }
     }
 
     /// A shard is served from now on.

@@ -194,6 +194,16 @@ impl<J: Load> Lanes<J> {
         }
     }
 
+    /// Puts what has no line among what is handed back.
+    pub fn refuse(&mut self, job: J, reason: WaitReason) {
+        self.handed_back.push((job, reason));
+    }
+
+    /// How much is to be handed back.
+    pub const fn going_back(&self) -> usize {
+        self.handed_back.len()
+    }
+
     /// What is to be handed back since this was last asked.
     pub fn take_handed_back(&mut self) -> Vec<(J, WaitReason)> {
         std::mem::take(&mut self.handed_back)
@@ -213,7 +223,7 @@ impl<J: Load> Lanes<J> {
 
     /// Whether time alone may change anything.
     pub fn needs_ticks(&self) -> bool {
-        self.queued > 0 || !self.telling.is_empty()
+        self.queued > 0 || !self.telling.is_empty() || !self.handed_back.is_empty()
     }
 
     /// What time alone changes: what waited too long is handed back, whom a limit held may be

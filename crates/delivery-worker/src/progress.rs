@@ -15,6 +15,9 @@ pub enum Mark {
     Ended,
     /// It waits elsewhere: for its next attempt, or for its turn.
     Waits,
+    /// It is on its way to the waiting room and may be there already: handing it back once more
+    /// changes nothing, and delivering it would be once too often.
+    Leaves,
 }
 
 impl Mark {
@@ -22,6 +25,7 @@ impl Mark {
         match self {
             Self::Ended => b'e',
             Self::Waits => b'w',
+            Self::Leaves => b'l',
         }
     }
 
@@ -29,6 +33,7 @@ impl Mark {
         match letter {
             b'e' => Some(Self::Ended),
             b'w' => Some(Self::Waits),
+            b'l' => Some(Self::Leaves),
             _ => None,
         }
     }
@@ -93,6 +98,16 @@ impl Progress {
         &self.name
     }
 
+    /// Goes on from what another worker noted down, so that its note is not lost with this one.
+    pub fn resume(&self, note: &str) {
+        let mut marks = self.marks();
+        for (letter, noted) in marks.letters.iter_mut().zip(note.bytes()) {
+            if Mark::of_letter(noted).is_some() {
+                *letter = noted;
+            }
+        }
+    }
+
     /// Marks the delivery at this place; whether it has to be listed for noting it down.
     pub fn mark(&self, place: usize, mark: Mark, repeatable: Option<Repeatable>) -> bool {
         let mut marks = self.marks();
@@ -145,6 +160,16 @@ mod tests {
         let read = [0, 1, 2, 3].map(|place| Progress::read(&note, place));
         assert_eq!(read, [Some(Mark::Ended), None, Some(Mark::Waits), None]);
         assert!(progress.mark(1, Mark::Ended, None), "and is listed again");
+    }
+
+    #[test]
+    fn the_next_worker_goes_on_from_what_the_first_one_noted() {
+        let progress = Progress::of("019a", 4).unwrap();
+        progress.resume("e.l");
+        progress.mark(1, Mark::Waits, None);
+        let ((_, note), _) = progress.take_note();
+        assert_eq!(note, "ewl.");
+        assert_eq!(Progress::read(&note, 2), Some(Mark::Leaves));
     }
 
     #[test]

@@ -22,13 +22,13 @@ pub struct Recent {
 #[derive(Debug)]
 struct Halves {
     /// With whether the attempt was the delivery's last.
-    younger: HashMap<Key, bool>,
-    older: HashMap<Key, bool>,
+    younger: HashMap<Attempt, bool>,
+    older: HashMap<Attempt, bool>,
     turned_at: Instant,
 }
 
 /// A delivery, its generation and the number of the attempt.
-type Key = (DeliveryId, u32, u32);
+pub type Attempt = (DeliveryId, u32, u32);
 
 impl Default for Recent {
     fn default() -> Self {
@@ -47,7 +47,7 @@ impl Recent {
     /// last one.
     pub fn has_finished(&self, target: &Target) -> Option<bool> {
         let halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = key_of(target);
+        let key = attempt_of(target);
         let found = halves.younger.get(&key).or_else(|| halves.older.get(&key));
         found.copied()
     }
@@ -63,11 +63,12 @@ impl Recent {
             halves.older = std::mem::take(&mut halves.younger);
             halves.turned_at = now;
         }
-        halves.younger.insert(key_of(target), is_final);
+        halves.younger.insert(attempt_of(target), is_final);
     }
 }
 
-const fn key_of(target: &Target) -> Key {
+/// The attempt that is owed next.
+pub const fn attempt_of(target: &Target) -> Attempt {
     (target.delivery, target.generation, target.next_attempt)
 }
 

@@ -180,6 +180,13 @@ impl InHand {
         is_new
     }
 
+    /// The delivery at this place is about to be handed back. Whether the message has to be listed
+    /// for noting down how far it has come.
+    pub fn leaves_at(&self, place: usize) -> bool {
+        let progress = self.progress.as_ref();
+        progress.is_some_and(|progress| progress.mark(place, Mark::Leaves, None))
+    }
+
     /// One more delivery of the message is settled, durably.
     pub fn settled(&self) {
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {

@@ -6,6 +6,8 @@
     reason = "a broken set-up should stop the test"
 )]
 
+#[path = "isolation/again.rs"]
+mod again;
 #[path = "isolation/answers.rs"]
 mod answers;
 #[path = "isolation/batching.rs"]

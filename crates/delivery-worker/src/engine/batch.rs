@@ -18,7 +18,6 @@ use super::{Engine, Job};
 use crate::compose::batch_format;
 use crate::lanes::{LEAVES_AFTER, Started};
 use crate::metrics;
-use crate::progress::Repeatable;
 
 impl Job {
     /// Takes over how its function gathers, as things are now.
@@ -59,9 +58,6 @@ impl Engine {
             let paused = jobs.into_iter().map(|job| (job, WaitReason::Paused));
             return Arc::clone(&self).hand_back(paused.collect()).await;
         };
-        // Until they are settled and others know.
-        let repeatable = jobs.iter().map(|_| Repeatable::count_in(&self.repeatable));
-        let repeatable: Vec<_> = repeatable.collect();
         let begun_at = Instant::now();
         let deliveries: Vec<_> = jobs
             .iter()
@@ -99,9 +95,10 @@ impl Engine {
                 batched
             }
         };
-        let settling = jobs.iter().zip(batched.settlements).zip(repeatable);
-        let settling = settling.map(|((job, settlement), repeatable)| {
-            self.settle(job, settlement, job.has_left, Some(repeatable))
+        let settling = jobs.iter_mut().zip(batched.settlements);
+        let settling = settling.map(|(job, settlement)| {
+            let has_left = job.has_left;
+            self.settle(job, settlement, has_left)
         });
         join_all(settling).await;
     }
@@ -138,7 +135,8 @@ impl Engine {
     }
 
     /// Gives each delivery that is still in its message a row that answers for it.
-    async fn leave_together(&self, jobs: &mut [Job], left: Duration) {
+    async fn leave_together(self: &Arc<Self>, jobs: &mut [Job], left: Duration) {
+        self.announce(jobs.iter()).await;
         let since = Timestamp::now();
         let staying = jobs.iter().filter(|job| !job.has_left);
         let rows = staying.map(|job| wait(job, WaitReason::InFlight, since, left + LEASE_MARGIN));
@@ -150,7 +148,7 @@ impl Engine {
             Ok(()) => {
                 for job in jobs.iter_mut().filter(|job| !job.has_left) {
                     metrics::left();
-                    self.moved_on(job);
+                    self.moved_on(job, None);
                     job.has_left = true;
                     drop(job.open.take());
                 }

@@ -5,21 +5,29 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use domain::Timestamp;
-use domain::delivery::Notice;
+use domain::delivery::{Notice, WaitReason};
 use lifecycle::Tasks;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
 use tracing::error;
 
 use super::note::NOTE_INTERVAL;
-use super::{Chore, Engine, Job};
+use super::{Chore, Desk, Engine, Job};
 use crate::lanes::Started;
+use crate::progress::Repeatable;
 
 /// Requests that are started before others get a word in.
 const STARTED_AT_ONCE: usize = 64;
 
 /// How often time is looked at while something depends on it.
 const TICK: Duration = Duration::from_millis(20);
+
+/// What is handed back is gathered for so long, unless it is the first for a while: its row is
+/// not due before either, and each message and each commit takes something from those that keep up.
+const HAND_BACK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// So many are handed back at once.
+const HAND_BACK_MAX: usize = 256;
 
 /// How often what was learned is written down.
 const KEEP_INTERVAL: Duration = Duration::from_secs(3);
@@ -61,7 +69,8 @@ impl Engine {
                 work.spawn(Arc::clone(&self).recall());
             }
             let has_unnoted = self.has_unnoted();
-            if has_unnoted && now.saturating_duration_since(noted_at) >= NOTE_INTERVAL {
+            let is_due = now.saturating_duration_since(noted_at) >= NOTE_INTERVAL;
+            if has_unnoted && is_due && !self.is_writing_notes() {
                 noted_at = now;
                 work.spawn(Arc::clone(&self).note());
             }
@@ -112,22 +121,33 @@ impl Engine {
             notices.extend(allowances.into_iter().map(Notice::Allow));
         }
         let started_max = STARTED_AT_ONCE.min(self.room());
-        let started = desk.lanes.start(started_max, now);
-        let handed_back = desk.lanes.take_handed_back();
+        let mut started = desk.lanes.start(started_max, now);
+        for started in &mut started {
+            for job in std::iter::once(&mut started.job).chain(&mut started.others) {
+                job.repeatable = Some(Repeatable::count_in(&self.repeatable));
+            }
+        }
+        let handed_back = desk.take_handed_back(now);
         let leaving = desk.lanes.take_leaving();
         let mut chores = std::mem::take(&mut desk.chores);
+        let freed = desk.given_again.take_freed();
+        if !freed.is_empty() {
+            chores.push(Chore::Offer(freed));
+        }
         if !leaving.is_empty() {
             chores.push(Chore::Leave(leaving));
         }
         if !handed_back.is_empty() {
             chores.push(Chore::HandBack(handed_back));
         }
-        let wakes_at = desk.lanes.needs_ticks().then(|| {
+        let needs_ticks = desk.lanes.needs_ticks() || desk.given_again.holds_any();
+        let is_empty = desk.lanes.queued() == 0 && desk.lanes.going_back() == 0;
+        let wakes_at = needs_ticks.then(|| {
             let by_rate = desk.lanes.wakes_at(now).unwrap_or(now + TICK);
             by_rate.min(now + TICK)
         });
         Due {
-            is_idle: started.is_empty() && chores.is_empty() && desk.lanes.queued() == 0,
+            is_idle: started.is_empty() && chores.is_empty() && is_empty,
             unrecalled: desk.lanes.has_unrecalled(),
             started,
             chores,
@@ -156,12 +176,28 @@ impl Engine {
                 Chore::Settle(job) => work.spawn(Arc::clone(self).settle_unsent(job)),
                 Chore::Spare(job) => work.spawn(Arc::clone(self).spare(job)),
                 Chore::HandBack(jobs) => work.spawn(Arc::clone(self).hand_back(jobs)),
+                Chore::Offer(jobs) => work.spawn(Arc::clone(self).offer_freed(jobs)),
                 Chore::Leave(jobs) => work.spawn(Arc::clone(self).leave_gathering(jobs)),
             };
         }
         if !notices.is_empty() {
             work.spawn(Arc::clone(self).tell(notices));
         }
+    }
+}
+
+impl Desk {
+    /// What is handed back now: at once when it is the first for a while, else when enough has
+    /// gathered.
+    fn take_handed_back(&mut self, now: Instant) -> Vec<(Job, WaitReason)> {
+        let has_gathered = now.saturating_duration_since(self.handed_back_at) >= HAND_BACK_INTERVAL
+            || self.lanes.going_back() >= HAND_BACK_MAX
+            || self.lanes.is_flushing();
+        if self.lanes.going_back() == 0 || !has_gathered {
+            return Vec::new();
+        }
+        self.handed_back_at = now;
+        self.lanes.take_handed_back()
     }
 }
 

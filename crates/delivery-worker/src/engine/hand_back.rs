@@ -18,6 +18,7 @@ const HANDED_BACK_FOR: Duration = Duration::from_millis(100);
 impl Engine {
     /// Hands deliveries back, together.
     pub(super) async fn hand_back(self: Arc<Self>, jobs: Vec<(Job, WaitReason)>) {
+        self.announce(jobs.iter().map(|(job, _)| job)).await;
         let since = Timestamp::now();
         let notices = jobs
             .iter()
@@ -27,7 +28,7 @@ impl Engine {
             Ok(()) => {
                 for (job, reason) in jobs {
                     metrics::handed_back(reason);
-                    self.moved_on(&job);
+                    self.moved_on(&job, None);
                 }
             }
             Err(reason) => debug!(%reason, "not handed back; it comes again"),

@@ -40,8 +40,6 @@ impl Engine {
             is_probe,
         } = started;
         drop(job.queued.take());
-        // Until it is settled and others know, or it has left its message.
-        let mut repeatable = Some(Repeatable::count_in(&self.repeatable));
         let mut ticket = Ticket::new(self, line, is_probe);
         let has_gathered = job.batch.is_some();
         let is_off = match has_gathered {
@@ -54,17 +52,16 @@ impl Engine {
             return Arc::clone(self).hand_back(paused).await;
         }
         // What the request needs is gone before the rest is done.
-        let (settlement, has_left) = self.exchange(&mut job, &mut repeatable, &mut ticket).await;
+        let (settlement, has_left) = self.exchange(&mut job, &mut ticket).await;
         drop(ticket);
         // A request under way need not hold the memory that is only needed for this.
-        Box::pin(self.settle(&job, settlement, has_left, repeatable)).await;
+        Box::pin(self.settle(&mut job, settlement, has_left)).await;
     }
 
     /// Makes the request; what came of it, and whether the delivery has left its message.
     async fn exchange(
-        &self,
+        self: &Arc<Self>,
         job: &mut Job,
-        repeatable: &mut Option<Repeatable>,
         ticket: &mut Ticket<'_>,
     ) -> (Settlement, bool) {
         let begun_at = Instant::now();
@@ -81,14 +78,14 @@ impl Engine {
         }
         let left = self.time_left(job, begun_at);
         ticket.is_overdue(Instant::now() + left);
-        let open = job.open.take();
+        let (open, repeatable) = (job.open.take(), job.repeatable.take());
         let ending = async {
             let settlement = delivering.await;
             ticket.give_back(settlement.exchange.as_ref());
             settlement
         };
         // The row is durable before anything that replaces or ends it is sent.
-        let leaving = self.leave(job, (open, repeatable.take()), left);
+        let leaving = self.leave(job, (open, repeatable), left);
         tokio::join!(ending, leaving)
     }
 
@@ -113,18 +110,19 @@ impl Engine {
 
     /// Lets a delivery whose request is under way leave its message; `false` if it cannot.
     async fn leave(
-        &self,
+        self: &Arc<Self>,
         job: &Job,
-        open: (Option<Open>, Option<Repeatable>),
+        (open, repeatable): (Option<Open>, Option<Repeatable>),
         left: Duration,
     ) -> bool {
+        self.announce(std::iter::once(job)).await;
         let due_in = left + LEASE_MARGIN;
         let row = wait(job, WaitReason::InFlight, Timestamp::now(), due_in);
         let row = self.settler.notices.push_until_durable(vec![row]);
         let has_left = row.await.is_ok();
         if has_left {
             metrics::left();
-            self.moved_on(job);
+            self.moved_on(job, repeatable);
         }
         drop(open);
         has_left
@@ -134,10 +132,9 @@ impl Engine {
     /// unacknowledged and is given again.
     pub(super) async fn settle(
         &self,
-        job: &Job,
+        job: &mut Job,
         mut settlement: Settlement,
         has_left: bool,
-        repeatable: Option<Repeatable>,
     ) {
         if let Some(called) = settlement.called.take()
             && let Some(disable) = self.watch.observe(&called).await
@@ -159,6 +156,7 @@ impl Engine {
                 self.recent.finished(&job.target, is_final);
                 if !has_left {
                     let mark = if is_final { Mark::Ended } else { Mark::Waits };
+                    let repeatable = job.repeatable.take();
                     self.settled(job, mark, repeatable);
                 }
             }
@@ -179,9 +177,10 @@ impl Engine {
     }
 
     /// Ends a delivery whose function is gone.
-    pub(super) async fn settle_unsent(self: Arc<Self>, job: Job) {
+    pub(super) async fn settle_unsent(self: Arc<Self>, mut job: Job) {
         let settlement = cancelled(&job.event, &job.target, "function_deleted");
-        self.settle(&job, settlement, job.has_left, None).await;
+        let has_left = job.has_left;
+        self.settle(&mut job, settlement, has_left).await;
     }
 
     /// Answers for a delivery that was finished a short while ago; a row that is held for it may

@@ -166,15 +166,16 @@ impl Shards {
             true => Progress::of(&received.id, deliveries),
             false => None,
         };
-        let note = match &progress {
-            // Its worker may have died; what it had settled is not repeated.
-            Some(progress) if received.is_redelivered => self.engine.noted(progress).await,
-            _ => None,
+        // Its worker may have died; what it had settled is not repeated.
+        let again = match (&progress, received.is_redelivered) {
+            (Some(progress), true) => Some(self.engine.noted(progress).await.unwrap_or_default()),
+            (None, true) => Some(String::new()),
+            (_, false) => None,
         };
         let in_hand = InHand::new(deliveries, progress, received.acknowledgement);
         let in_hand = Arc::new(in_hand);
         self.engine
-            .take(consignments, note.as_deref(), &in_hand, work);
+            .take(consignments, again.as_deref(), &in_hand, work);
     }
 }
 

@@ -135,6 +135,11 @@ impl<J: Load> Lanes<J> {
         }
     }
 
+    /// Whether nothing gathers any more.
+    pub const fn is_flushing(&self) -> bool {
+        self.is_flushing
+    }
+
     /// Whether a line starts nothing because it gathers.
     pub(super) fn gathers(&self, line: &Line<J>, now: Instant) -> bool {
         !self.is_flushing && line.is_gathering(now)

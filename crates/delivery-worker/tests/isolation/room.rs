@@ -48,6 +48,17 @@ impl Room {
         }
     }
 
+    /// A room that sends nothing on.
+    pub(crate) fn keeping(broker: &Arc<dyn Broker>) -> Self {
+        let kept = Arc::<Mutex<Kept>>::default();
+        let mut loops = JoinSet::new();
+        loops.spawn(take_in(Arc::clone(broker), Arc::clone(&kept)));
+        Self {
+            kept,
+            _loops: loops,
+        }
+    }
+
     pub(crate) fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap()
     }

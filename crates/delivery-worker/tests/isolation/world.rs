@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use broker::{Broker, Message, Queue, RabbitMq};
 use bytes::Bytes;
-use coordination::EmbeddedCoordination;
+use coordination::{EmbeddedCoordination, EndpointMemory, RedisCoordination};
 use delivery_worker::{Config, Parts, Service, build};
 use domain::Timestamp;
 use domain::delivery::{Consignment, Target};
@@ -24,7 +24,7 @@ use domain::shard;
 use domain::trigger::{Backlog, DEPTH_MAX, Ordering, Trigger};
 use lifecycle::{Health, Tasks, run_until_stopped};
 use protocol::registry_feed::RegistryView;
-use testkit::{Receiver, TestVhost};
+use testkit::{Receiver, TestRedis, TestVhost, eventually};
 
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
@@ -38,10 +38,14 @@ pub(crate) struct World {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: RegistryView,
     pub(crate) coordination: Arc<EmbeddedCoordination>,
+    memory: Box<Memory>,
     shards: u16,
     tasks: Tasks,
     events: AtomicU32,
 }
+
+/// Gives a worker what it remembers endpoints by.
+type Memory = dyn Fn() -> Arc<dyn EndpointMemory> + Send + Sync;
 
 /// One worker with its own connection.
 pub(crate) struct Worker {
@@ -57,6 +61,29 @@ pub(crate) struct Mortal {
 
 impl World {
     pub(crate) async fn start(shards: u16) -> Self {
+        let coordination = Arc::<EmbeddedCoordination>::default();
+        let memory = Arc::clone(&coordination);
+        let memory: Box<Memory> = Box::new(move || Arc::clone(&memory) as _);
+        Self::with(shards, memory, coordination).await
+    }
+
+    /// Each of its workers keeps what it knows in this Redis.
+    pub(crate) async fn remembering(shards: u16, redis: &TestRedis) -> Self {
+        let config = coordination::Config {
+            url: redis.url().parse().unwrap(),
+            ..coordination::Config::default()
+        };
+        // A connection lives in the runtime of its worker, and dies with it.
+        let memory: Box<Memory> =
+            Box::new(move || Arc::new(RedisCoordination::new(&config).unwrap()));
+        Self::with(shards, memory, Arc::default()).await
+    }
+
+    async fn with(
+        shards: u16,
+        memory: Box<Memory>,
+        coordination: Arc<EmbeddedCoordination>,
+    ) -> Self {
         let vhost = testkit::rabbitmq_vhost().await;
         let tasks = Tasks::default();
         let broker = connect(&vhost, shards, &tasks);
@@ -75,7 +102,8 @@ impl World {
             vhost,
             broker,
             registry,
-            coordination: Arc::default(),
+            coordination,
+            memory,
             shards,
             tasks,
             events: AtomicU32::new(0),
@@ -160,7 +188,7 @@ impl World {
             self.shards,
             &self.registry,
             membership,
-            &self.coordination,
+            (self.memory)(),
         )
     }
 
@@ -181,7 +209,17 @@ impl World {
 
     /// Owes a function so many deliveries.
     pub(crate) async fn owe(&self, function: &str, count: usize) -> Vec<DeliveryId> {
-        let owed: Vec<Consignment> = (0..count).map(|_| self.consignment(function)).collect();
+        let owed = self.consignments(function, count);
+        self.owe_these(function, &owed).await;
+        owed.iter().map(|owed| owed.targets[0].delivery).collect()
+    }
+
+    pub(crate) fn consignments(&self, function: &str, count: usize) -> Vec<Consignment> {
+        (0..count).map(|_| self.consignment(function)).collect()
+    }
+
+    /// Owes a function these deliveries.
+    pub(crate) async fn owe_these(&self, function: &str, owed: &[Consignment]) {
         let shard = {
             let registry = self.registry.read();
             let name = function.parse().unwrap();
@@ -190,11 +228,14 @@ impl World {
         };
         let publisher = self.broker.publisher();
         for some in owed.chunks(MESSAGE_MAX) {
-            let message = Message::of(some);
-            let confirm = publisher.publish(Queue::Deliveries(shard), message).await;
-            confirm.unwrap().await.unwrap();
+            // A queue that was just declared may refuse for a moment.
+            eventually(SOON, "the broker to take deliveries", async || {
+                let message = Message::of(some);
+                let confirm = publisher.publish(Queue::Deliveries(shard), message).await;
+                confirm.ok()?.await.ok()
+            })
+            .await;
         }
-        owed.iter().map(|owed| owed.targets[0].delivery).collect()
     }
 
     /// Messages in the queues of deliveries, given or not.
@@ -277,7 +318,7 @@ fn start_worker(
     shards: u16,
     registry: &RegistryView,
     membership: Arc<dyn coordination::Membership>,
-    memory: &Arc<EmbeddedCoordination>,
+    memory: Arc<dyn EndpointMemory>,
 ) -> Worker {
     let tasks = Tasks::default();
     let health = Health::following(&tasks);
@@ -290,7 +331,7 @@ fn start_worker(
     let parts = Parts {
         broker: Arc::new(broker),
         membership,
-        memory: Arc::clone(memory) as _,
+        memory,
         registry: registry.clone(),
         health,
         keys_required: false,

@@ -26,6 +26,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use self::answer::Answer;
+pub use self::connector::SlowestAnswer;
 use self::connector::{
     ANSWER_BYTES_MAX, GuardedConnector, WatchedConnector, was_dropped_while_kept,
 };
@@ -61,6 +62,8 @@ pub struct EndpointClientConfig {
     /// Connections kept open to one host; as many as requests may run there at once.
     pub idle_per_host_max: usize,
     pub idle_timeout: Duration,
+    /// An answer that has begun and comes more slowly is given up.
+    pub slowest_answer: SlowestAnswer,
     /// Whom to trust for `https`.
     pub trust: TlsTrust,
     pub name_servers: NameServers,
@@ -74,6 +77,7 @@ impl Default for EndpointClientConfig {
             response_body_bytes_max: 64 * 1024,
             idle_per_host_max: 32,
             idle_timeout: Duration::from_secs(30),
+            slowest_answer: SlowestAnswer::default(),
             trust: TlsTrust::System,
             name_servers: NameServers::System,
         }
@@ -145,6 +149,7 @@ pub struct EndpointClient {
     routes: Routes,
     grants: Grants,
     response_body_bytes_max: usize,
+    slowest_answer: SlowestAnswer,
 }
 
 impl EndpointClient {
@@ -163,12 +168,14 @@ impl EndpointClient {
             idle_per_host_max: config.idle_per_host_max,
             idle_timeout: config.idle_timeout,
             answer_bytes_max: ANSWER_BYTES_MAX,
+            slowest_answer: config.slowest_answer,
         };
         Ok(Self {
             usual: foundation.usual_channels(),
             routes: Routes::new(foundation),
             grants: Grants::default(),
             response_body_bytes_max: config.response_body_bytes_max,
+            slowest_answer: config.slowest_answer,
         })
     }
 
@@ -193,6 +200,7 @@ impl EndpointClient {
             routes: Routes::new(foundation),
             grants: self.grants.clone(),
             response_body_bytes_max,
+            slowest_answer: self.slowest_answer,
         }
     }
 
@@ -278,7 +286,7 @@ impl EndpointClient {
         let (head, mut body) = until_first_byte(request, answered).await?.into_parts();
         answer.take_head(&head);
         answer
-            .read_body(&mut body, self.response_body_bytes_max)
+            .read_body(&mut body, self.response_body_bytes_max, self.slowest_answer)
             .await
             .map_err(|error| fault::outcome_of_body(&error))?;
         channels.kept.give_back(&request.uri, body);
@@ -317,6 +325,7 @@ struct Foundation {
     idle_timeout: Duration,
     /// Of an answer over HTTP/1, with all that is around its body.
     answer_bytes_max: usize,
+    slowest_answer: SlowestAnswer,
 }
 
 impl Foundation {
@@ -351,7 +360,12 @@ impl Foundation {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(GuardedConnector::new(Arc::clone(&self.resolver), proxy));
-        WatchedConnector::new(https, self.connect_timeout, self.answer_bytes_max)
+        WatchedConnector::new(
+            https,
+            self.connect_timeout,
+            self.answer_bytes_max,
+            self.slowest_answer,
+        )
     }
 
     fn client_builder(&self) -> Builder {

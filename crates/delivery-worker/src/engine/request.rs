@@ -130,12 +130,7 @@ impl Engine {
 
     /// Makes what came of a delivery durable, and answers for it. Without that its message stays
     /// unacknowledged and is given again.
-    pub(super) async fn settle(
-        &self,
-        job: &mut Job,
-        mut settlement: Settlement,
-        has_left: bool,
-    ) {
+    pub(super) async fn settle(&self, job: &mut Job, mut settlement: Settlement, has_left: bool) {
         if let Some(called) = settlement.called.take()
             && let Some(disable) = self.watch.observe(&called).await
         {

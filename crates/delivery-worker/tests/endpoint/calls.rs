@@ -10,6 +10,7 @@ use domain::address::EgressPolicy;
 use domain::delivery::{ErrorClass, Outcome};
 use http::{HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
+use testkit::eventually;
 use tokio::net::TcpListener;
 
 use crate::scripted::{Endpoint, HELLO, Reply, say};
@@ -131,6 +132,22 @@ async fn connections_are_kept_and_used_again() {
         assert_eq!(send(&client, &endpoint.url()).await.outcome, answered(200));
     }
     assert_eq!(endpoint.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_closed_when_it_has_been_idle_for_long() {
+    let endpoint = Endpoint::saying(HELLO).await;
+    let client = EndpointClient::new(EndpointClientConfig {
+        idle_timeout: Duration::from_millis(200),
+        ..config(loopback())
+    })
+    .unwrap();
+    assert_eq!(send(&client, &endpoint.url()).await.outcome, answered(200));
+    assert_eq!(endpoint.closed(), 0);
+    eventually(PATIENCE, "the connection to be closed", async || {
+        (endpoint.closed() == 1).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

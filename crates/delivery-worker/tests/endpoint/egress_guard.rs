@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use delivery_worker::outbound::endpoint_client::{
-    EndpointClient, EndpointClientConfig, EndpointRequest, EndpointResponse, Grant, Route, Special,
+    EndpointClient, EndpointClientConfig, EndpointRequest, EndpointResponse, Grant, Route,
+    SlowestAnswer, Special,
 };
 use delivery_worker::outbound::resolver::NameServers;
 use domain::address::EgressPolicy;
@@ -348,6 +349,66 @@ async fn r13_a_body_that_drips_is_given_up_at_the_timeout_of_the_whole_answer() 
         assert_eq!(said(&response).0, Some(ErrorClass::Timeout), "{response:?}");
         assert!(started.elapsed() < Duration::from_secs(5));
     }
+}
+
+#[tokio::test]
+async fn r13_an_answer_that_drips_or_stops_is_given_up_long_before_its_timeout() {
+    let slowest_answer = SlowestAnswer {
+        bytes: 100,
+        within: Duration::from_millis(300),
+    };
+    let client = EndpointClient::new(EndpointClientConfig {
+        egress: EgressPolicy::parse::<&str>(&[], true).unwrap(),
+        slowest_answer,
+        ..EndpointClientConfig::default()
+    })
+    .unwrap();
+    let drips = Duration::from_millis(20);
+    for (first, again, every) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n",
+            "x",
+            drips,
+        ),
+        ("HTTP/1.1 200 OK\r\n", "a", drips),
+        // Nothing more comes within the patience of the test.
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n",
+            "x",
+            PATIENCE,
+        ),
+    ] {
+        let endpoint =
+            Endpoint::start(move |_, _| Reply::Drip(first.into(), again.into(), every)).await;
+        let response = send(&client, &endpoint.url()).await;
+        let expected = "the answer came too slowly: under 100 bytes in 300ms";
+        assert_eq!(said(&response), (Some(ErrorClass::Timeout), expected));
+    }
+}
+
+#[tokio::test]
+async fn r13_an_answer_that_comes_slowly_enough_to_be_read_is_read() {
+    let client = EndpointClient::new(EndpointClientConfig {
+        egress: EgressPolicy::parse::<&str>(&[], true).unwrap(),
+        slowest_answer: SlowestAnswer {
+            bytes: 10,
+            within: Duration::from_millis(200),
+        },
+        ..EndpointClientConfig::default()
+    })
+    .unwrap();
+    let endpoint = Endpoint::start(|_, _| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n";
+        Reply::Drip(
+            head.into(),
+            "x".repeat(50).into(),
+            Duration::from_millis(40),
+        )
+    })
+    .await;
+    let response = send(&client, &endpoint.url()).await;
+    assert_eq!(answered(&response), Some(200), "{response:?}");
+    assert_eq!(response.body.len(), 1000);
 }
 
 #[tokio::test]

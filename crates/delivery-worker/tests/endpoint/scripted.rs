@@ -17,6 +17,7 @@ pub(super) const HELLO: &str =
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<String>>>,
     _serving: JoinSet<()>,
 }
@@ -53,19 +54,27 @@ impl Endpoint {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let requests = Arc::new(Mutex::new(Vec::new()));
+        let closed = Arc::new(AtomicUsize::new(0));
         let (counter, log) = (Arc::clone(&connections), Arc::clone(&requests));
+        let ended = Arc::clone(&closed);
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let mut open = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let connection = counter.fetch_add(1, Ordering::SeqCst) + 1;
-                open.spawn(serve(stream, connection, reply.clone(), Arc::clone(&log)));
+                let serving = serve(stream, connection, reply.clone(), Arc::clone(&log));
+                let ended = Arc::clone(&ended);
+                open.spawn(async move {
+                    serving.await;
+                    ended.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
         Self {
             address,
             connections,
+            closed,
             requests,
             _serving: serving,
         }
@@ -81,6 +90,11 @@ impl Endpoint {
 
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many of the connections have ended.
+    pub(super) fn closed(&self) -> usize {
+        self.closed.load(Ordering::SeqCst)
     }
 
     pub(super) fn requests(&self) -> Vec<String> {

@@ -5,12 +5,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use domain::delivery::Outcome;
 use domain::record::HeaderLines;
+use futures::FutureExt as _;
 use http::header::SET_COOKIE;
 use http::response::Parts;
 use http_body_util::BodyExt;
-use hyper::body::Body;
+use hyper::body::{Body, Frame};
+use tokio::time::{Instant, timeout_at};
 
 use super::EndpointResponse;
+use super::connector::{AnswerTooSlow, SlowestAnswer};
 use crate::MASKED;
 
 /// As much of the headers is kept for the log.
@@ -48,17 +51,26 @@ impl Answer {
         &mut self,
         body: &mut B,
         bytes_max: usize,
-    ) -> Result<(), hyper::Error>
+        slowest: SlowestAnswer,
+    ) -> Result<(), BodyError>
     where
         B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
     {
+        let mut pace = Pace::new(slowest);
         while !body.is_end_stream() {
-            let Some(frame) = body.frame().await else {
+            let frame = match body.frame().now_or_never() {
+                Some(frame) => frame,
+                // Seldom; every request would be larger for it.
+                None => Box::pin(pace.wait(body)).await?,
+            };
+            let Some(frame) = frame else {
                 break;
             };
-            let Ok(mut data) = frame?.into_data() else {
+            let frame = frame.map_err(BodyError::BrokeOff)?;
+            let Ok(mut data) = frame.into_data() else {
                 continue;
             };
+            pace.bytes += data.len();
             let room = bytes_max.saturating_sub(self.body.len());
             if data.len() > room {
                 data.truncate(room);
@@ -87,6 +99,51 @@ impl Answer {
             body: self.body.into_bytes(),
             truncated: self.truncated,
             duration,
+        }
+    }
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug)]
+pub(super) enum BodyError {
+    BrokeOff(hyper::Error),
+    TooSlow(AnswerTooSlow),
+}
+
+/// How fast a body comes.
+#[derive(Debug)]
+struct Pace {
+    slowest: SlowestAnswer,
+    since: Instant,
+    bytes: usize,
+}
+
+impl Pace {
+    fn new(slowest: SlowestAnswer) -> Self {
+        Self {
+            slowest,
+            since: Instant::now(),
+            bytes: 0,
+        }
+    }
+
+    /// The next frame, if it comes while the body is fast enough.
+    async fn wait<B>(
+        &mut self,
+        body: &mut B,
+    ) -> Result<Option<Result<Frame<Bytes>, hyper::Error>>, BodyError>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
+        loop {
+            let until = self.since + self.slowest.within;
+            if let Ok(frame) = timeout_at(until, body.frame()).await {
+                return Ok(frame);
+            }
+            if self.bytes < self.slowest.bytes {
+                return Err(BodyError::TooSlow(AnswerTooSlow(self.slowest)));
+            }
+            (self.since, self.bytes) = (Instant::now(), 0);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Opening connections to vetted addresses only, and noticing when a kept one was dropped.
 
+use std::fmt;
 use std::future::{Ready, ready};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, Either, FutureExt};
 use http::{Extensions, Uri};
@@ -57,6 +58,34 @@ pub(super) struct NoTunnel(#[source] BoxError);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the answer is longer than {0} bytes")]
 pub(super) struct AnswerTooLong(usize);
+
+/// The endpoint keeps its caller waiting with a byte now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer came too slowly: {0}")]
+pub(super) struct AnswerTooSlow(pub(super) SlowestAnswer);
+
+/// How slowly an answer may come once it has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlowestAnswer {
+    pub bytes: usize,
+    /// In each time of this length.
+    pub within: Duration,
+}
+
+impl Default for SlowestAnswer {
+    fn default() -> Self {
+        Self {
+            bytes: 100,
+            within: Duration::from_secs(10),
+        }
+    }
+}
+
+impl fmt::Display for SlowestAnswer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "under {} bytes in {:?}", self.bytes, self.within)
+    }
+}
 
 /// An HTTP/1 answer, with all that may come before it and after it, is never longer. A body that is
 /// kept whole needs up to six times its size, if it comes in chunks of one byte.
@@ -160,14 +189,21 @@ pub(super) struct WatchedConnector<C> {
     inner: C,
     timeout: Duration,
     answer_bytes_max: usize,
+    slowest: SlowestAnswer,
 }
 
 impl<C> WatchedConnector<C> {
-    pub(super) fn new(inner: C, timeout: Duration, answer_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        inner: C,
+        timeout: Duration,
+        answer_bytes_max: usize,
+        slowest: SlowestAnswer,
+    ) -> Self {
         Self {
             inner,
             timeout,
             answer_bytes_max,
+            slowest,
         }
     }
 }
@@ -192,6 +228,7 @@ where
         let asked = CONNECT_TIMEOUT.try_with(|timeout| *timeout);
         let timeout = asked.unwrap_or(self.timeout);
         let answer_bytes_max = self.answer_bytes_max;
+        let slowest = self.slowest;
         async move {
             let stream = tokio::time::timeout(timeout, connecting)
                 .await
@@ -201,6 +238,8 @@ where
             Ok(TokioIo::new(WatchedStream {
                 stream: TokioIo::new(stream),
                 usage,
+                slowest,
+                window: None,
             }))
         }
         .boxed()
@@ -255,6 +294,11 @@ impl Usage {
         is_lost && self.is_kept.load(Ordering::Relaxed)
     }
 
+    /// Whether what comes over it is one answer at a time, and not passed on as it comes.
+    const fn is_bounded(&self) -> bool {
+        !self.is_http2 && self.answer_bytes_max != ANSWER_WITHOUT_END
+    }
+
     fn wrote(&self) {
         self.awaits_answer.store(true, Ordering::Relaxed);
         self.bytes_read.store(0, Ordering::Relaxed);
@@ -298,11 +342,36 @@ pub(super) fn was_dropped_while_kept(error: &hyper_util::client::legacy::Error) 
 pub(super) struct WatchedStream<S> {
     stream: TokioIo<S>,
     usage: Arc<Usage>,
+    slowest: SlowestAnswer,
+    /// Since when so many bytes of an answer have come.
+    window: Option<(Instant, usize)>,
 }
 
 impl<S> WatchedStream<S> {
     pub(super) fn usage(&self) -> Arc<Usage> {
         Arc::clone(&self.usage)
+    }
+
+    /// A head that drips is seen here; a body that stops altogether, where it is read.
+    fn read(&mut self, bytes: usize) -> io::Result<()> {
+        self.usage.read(bytes)?;
+        if !self.usage.is_bounded() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let (since, before) = *self.window.get_or_insert((now, 0));
+        let (bytes, slowest) = (before + bytes, self.slowest);
+        let is_over = now.saturating_duration_since(since) >= slowest.within;
+        if is_over && bytes < slowest.bytes {
+            return Err(io::Error::other(AnswerTooSlow(slowest)));
+        }
+        self.window = Some(if is_over { (now, 0) } else { (since, bytes) });
+        Ok(())
+    }
+
+    fn wrote(&mut self) {
+        self.window = None;
+        self.usage.wrote();
     }
 }
 
@@ -325,7 +394,7 @@ impl<S: Read + Unpin> AsyncRead for WatchedStream<S> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let bytes = buffer.filled().len() - filled_before;
         if bytes > 0 {
-            self.usage.read(bytes)?;
+            self.read(bytes)?;
         }
         read
     }
@@ -337,7 +406,7 @@ impl<S: Write + Unpin> AsyncWrite for WatchedStream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.usage.wrote();
+        self.wrote();
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -358,7 +427,7 @@ impl<S: Write + Unpin> AsyncWrite for WatchedStream<S> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.usage.wrote();
+        self.wrote();
         Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
     }
 }

@@ -7,7 +7,8 @@ use domain::address::EgressRefusal;
 use domain::delivery::{ErrorClass, Outcome};
 use rustls::CertificateError;
 
-use super::connector::{AnswerTooLong, ConnectTimeout, NoTunnel};
+use super::answer::BodyError;
+use super::connector::{AnswerTooLong, AnswerTooSlow, ConnectTimeout, NoTunnel};
 use super::pool::SendError;
 use crate::resolver::ResolveError;
 
@@ -47,6 +48,9 @@ fn outcome_of(error: &(dyn StdError + 'static), is_connect: bool) -> Outcome {
     if let Some(too_long) = find::<AnswerTooLong>(error) {
         return unreachable(ErrorClass::Protocol, too_long.to_string());
     }
+    if let Some(too_slow) = find::<AnswerTooSlow>(error) {
+        return unreachable(ErrorClass::Timeout, too_slow.to_string());
+    }
     if let Some(tls) = find::<rustls::Error>(error) {
         return unreachable(ErrorClass::Tls, tls_message(tls));
     }
@@ -63,8 +67,17 @@ fn outcome_of(error: &(dyn StdError + 'static), is_connect: bool) -> Outcome {
 }
 
 /// The outcome of a request whose answer broke off after its head.
-pub(super) fn outcome_of_body(error: &hyper::Error) -> Outcome {
-    tracing::debug!(error = error as &dyn StdError, "answer broke off");
+pub(super) fn outcome_of_body(error: &BodyError) -> Outcome {
+    let error = match error {
+        BodyError::TooSlow(too_slow) => {
+            return unreachable(ErrorClass::Timeout, too_slow.to_string());
+        }
+        BodyError::BrokeOff(error) => error as &dyn StdError,
+    };
+    tracing::debug!(error, "answer broke off");
+    if let Some(too_slow) = find::<AnswerTooSlow>(error) {
+        return unreachable(ErrorClass::Timeout, too_slow.to_string());
+    }
     if let Some(too_long) = find::<AnswerTooLong>(error) {
         return unreachable(ErrorClass::Protocol, too_long.to_string());
     }

@@ -10,7 +10,7 @@ use http::{Request, Response, Uri};
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::Client;
 
-use super::connector::{ANSWER_WITHOUT_END, was_dropped_while_kept};
+use super::connector::{ANSWER_WITHOUT_END, SlowestAnswer, was_dropped_while_kept};
 use super::{
     Connector, Error, Foundation, NameServers, Resolver, TlsTrust, fault, is_callable, roots,
     tls_builder,
@@ -71,6 +71,8 @@ where
             idle_per_host_max: config.idle_per_host_max,
             idle_timeout: config.idle_timeout,
             answer_bytes_max: ANSWER_WITHOUT_END,
+            // Nothing of it applies to what is passed on as it comes.
+            slowest_answer: SlowestAnswer::default(),
         };
         let connector = foundation.connector(foundation.usual_tls(), None);
         let mut builder = foundation.client_builder();

@@ -18,7 +18,7 @@ use url::form_urlencoded::{self, byte_serialize};
 
 use super::answer::Answer;
 use super::route::digest;
-use super::{Channels, fault, is_callable};
+use super::{Channels, SlowestAnswer, fault, is_callable};
 
 /// Tokens of this many grants are kept.
 const GRANTS_MAX: u64 = 10_000;
@@ -172,7 +172,7 @@ async fn fetch(channels: &Channels, grant: &Grant) -> Result<Token, Outcome> {
     }
     let mut answer = Answer::default();
     answer
-        .read_body(&mut body, ANSWER_BYTES_MAX)
+        .read_body(&mut body, ANSWER_BYTES_MAX, SlowestAnswer::default())
         .await
         .map_err(|error| of_token_server(fault::outcome_of_body(&error)))?;
     channels.kept.give_back(request.uri(), body);

@@ -32,7 +32,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Origins that are known to speak HTTP/2; beyond that they are asked anew.
 const HTTP2_ORIGINS_MAX: usize = 10_000;
 
-/// How often connections that were closed, or idle too long, are looked for.
+/// How often connections that were idle too long are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Keeps connections by origin. Clones share them.
@@ -230,22 +230,31 @@ impl Shared {
         kept.http2.insert(origin);
     }
 
-    /// Closes what has been idle too long, and what the other side has closed.
+    /// Closes what has been idle too long. What the other side has closed is idle too, until it is
+    /// found out.
     fn sweep(&self, now: Instant) {
         let origins: Vec<Origin> = self.kept().idle.keys().cloned().collect();
         for origin in origins {
-            // One origin at a time, so that nobody waits for long.
-            let mut kept = self.kept();
-            if let Entry::Occupied(mut idle) = kept.idle.entry(origin) {
-                idle.get_mut().retain_mut(|idle| {
-                    now.saturating_duration_since(idle.since) < self.idle_timeout
-                        && idle.link.is_ready()
-                });
-                if idle.get().is_empty() {
-                    idle.remove();
-                }
-            }
+            // One origin at a time, and nothing is closed under the lock, so that nobody waits for
+            // long.
+            drop(self.take_stale(origin, now));
         }
+    }
+
+    fn take_stale(&self, origin: Origin, now: Instant) -> Vec<Idle> {
+        let mut kept = self.kept();
+        let Entry::Occupied(mut entry) = kept.idle.entry(origin) else {
+            return Vec::new();
+        };
+        let idle = entry.get_mut();
+        let is_fresh = |idle: &Idle| now.saturating_duration_since(idle.since) < self.idle_timeout;
+        // Those used last are the last.
+        let fresh_from = idle.iter().position(is_fresh).unwrap_or(idle.len());
+        let stale = idle.drain(..fresh_from).collect();
+        if idle.is_empty() {
+            entry.remove();
+        }
+        stale
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

@@ -1,6 +1,5 @@
 //! One attempt: find what is configured, make the request, send it, and say what came of it.
 
-use std::borrow::Cow;
 mod batch;
 
 use std::sync::Arc;
@@ -48,7 +47,7 @@ pub struct Deliverer {
 pub struct Settlement {
     pub record: Record,
     /// The next try, when there is one.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<Box<Waiting>>,
     /// What the endpoint did; `None` when it was not asked.
     pub exchange: Option<Exchange>,
     /// What it says of a function that wants to be switched off at some time.
@@ -67,7 +66,7 @@ pub struct Called {
 
 impl Deliverer {
     /// Brings one event to one target, once.
-    pub async fn deliver(&self, event: &Event, target: &Target) -> Settlement {
+    pub async fn deliver(&self, event: &Event, target: &Target) -> Box<Settlement> {
         let (function, trigger) = {
             let registry = self.registry.read();
             let function = registry.function(&event.project, &target.function).cloned();
@@ -91,8 +90,9 @@ impl Deliverer {
         target: &Target,
         function: &Arc<Function>,
         trigger: &Trigger,
-    ) -> Settlement {
-        let event = &*self.numbered(event);
+    ) -> Box<Settlement> {
+        let numbered = self.numbered(event);
+        let event = numbered.as_deref().unwrap_or(event);
         let _under_way = metrics::UnderWay::begin();
         let started_at = Timestamp::now();
         let traceparent = trace::outgoing(event.traceparent.as_deref());
@@ -122,14 +122,13 @@ impl Deliverer {
             headers,
             request_bytes,
         };
-        Settlement {
-            exchange: Some(exchange),
-            ..self.settlement(&call, made)
-        }
+        let mut settlement = self.settlement(&call, made);
+        settlement.exchange = Some(exchange);
+        settlement
     }
 
     /// What follows from an attempt for its delivery.
-    fn settlement(&self, call: &Call<'_>, made: Made) -> Settlement {
+    fn settlement(&self, call: &Call<'_>, made: Made) -> Box<Settlement> {
         let Call {
             event,
             target,
@@ -155,7 +154,14 @@ impl Deliverer {
             ended_at,
         };
         let disable_on_gone = function.settings.disable_on_gone;
-        let step = next_step(&trigger.retry, disable_on_gone, &tried, random());
+        // A success waits for nothing that would have to be spread.
+        let spread = match outcome {
+            Outcome::Answered { status: 200..=299 } => 0.0,
+            Outcome::Answered { .. } | Outcome::Unreachable { .. } | Outcome::Impossible { .. } => {
+                random()
+            }
+        };
+        let step = next_step(&trigger.retry, disable_on_gone, &tried, spread);
         let (error_class, error) = failure(&outcome);
         let chained = self.chained(&response, step, call);
         let (status, remark, next_attempt_at) = fate(step);
@@ -185,13 +191,13 @@ impl Deliverer {
             next_attempt_at,
         };
         metrics::settled(status);
-        Settlement {
+        Box::new(Settlement {
             record: Record::Attempted(Box::new(attempted)),
             waiting: next_attempt_at.map(|due_at| next_try(event, target, ended_at, due_at)),
             exchange: None,
             called,
             chained: chained.events,
-        }
+        })
     }
 
     /// What an answer that ends the delivery well asks for, where answers are looked into.
@@ -213,16 +219,15 @@ impl Deliverer {
         events_in(&answer, &self.registry.read())
     }
 
-    /// The event with the number that its project has given to its type.
-    pub fn numbered<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
+    /// The event with the number that its project has given to its type; `None` where it has given
+    /// none.
+    pub fn numbered(&self, event: &Event) -> Option<Box<Event>> {
         let registry = self.registry.read();
-        match registry.numbered(&event.project, &event.event_type) {
-            None => Cow::Borrowed(event),
-            Some(event_type) => Cow::Owned(Event {
-                event_type,
-                ..event.clone()
-            }),
-        }
+        let event_type = registry.numbered(&event.project, &event.event_type)?;
+        Some(Box::new(Event {
+            event_type,
+            ..event.clone()
+        }))
     }
 
     /// What signs the function's token; most want none.
@@ -402,20 +407,20 @@ fn span_of(event: &Event, target: &Target) -> Span {
     span
 }
 
-fn next_try(event: &Event, target: &Target, since: Timestamp, due_at: Timestamp) -> Waiting {
+fn next_try(event: &Event, target: &Target, since: Timestamp, due_at: Timestamp) -> Box<Waiting> {
     let mut target = target.clone();
     target.next_attempt = target.next_attempt.saturating_add(1);
-    Waiting {
+    Box::new(Waiting {
         event: event.clone(),
         target,
         reason: WaitReason::Retry,
         since,
         due_at,
-    }
+    })
 }
 
 /// A delivery that ends without a request.
-pub(crate) fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlement {
+pub(crate) fn cancelled(event: &Event, target: &Target, remark: &str) -> Box<Settlement> {
     metrics::settled(Status::Cancel);
     let settled = Settled {
         project: event.project.clone(),
@@ -428,13 +433,13 @@ pub(crate) fn cancelled(event: &Event, target: &Target, remark: &str) -> Settlem
         remark: remark.to_owned(),
         at: Timestamp::now(),
     };
-    Settlement {
+    Box::new(Settlement {
         record: Record::Settled(settled),
         waiting: None,
         exchange: None,
         called: None,
         chained: Vec::new(),
-    }
+    })
 }
 
 /// What went wrong with an attempt, if anything did.

@@ -39,12 +39,11 @@ impl Settler {
     pub async fn settle(
         &self,
         event: &Event,
-        settlement: Settlement,
+        settlement: Box<Settlement>,
         target: &Target,
         has_row: bool,
     ) -> Result<(), PublishError> {
         self.tell_who_waits(event, &settlement);
-        let project = settlement.record.project().clone();
         let is_final = settlement.waiting.is_none();
         let about = if self.dead_letters.is_on {
             events_about(event, &settlement.record)
@@ -56,7 +55,7 @@ impl Settler {
         // Both are put in line before either is awaited. A crash in between repeats the attempt.
         let waiting = match settlement.waiting {
             Some(waiting) => {
-                let notice = vec![Notice::Wait(Box::new(waiting))];
+                let notice = vec![Notice::Wait(waiting)];
                 Some(self.notices.put_until_durable(notice).await?)
             }
             None => None,
@@ -74,7 +73,7 @@ impl Settler {
         }
         // Last, since the row is all that is left to repeat the delivery by.
         if has_row && is_final {
-            self.end(project, target).await?;
+            self.end(event.project.clone(), target).await?;
         }
         Ok(())
     }

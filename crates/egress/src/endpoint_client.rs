@@ -205,18 +205,23 @@ impl EndpointClient {
     }
 
     /// Sends one request and reads the answer, as far as it is kept. Redirects are not followed.
-    pub async fn send(&self, request: EndpointRequest) -> EndpointResponse {
+    pub async fn send(&self, mut request: EndpointRequest) -> EndpointResponse {
         let started = Instant::now();
         let mut answer = Answer::default();
-        let exchange = self.exchange(&request, &mut answer);
-        let exchange = connector::within(request.connect_timeout, exchange);
-        let exchange = tokio::time::timeout(request.timeout, exchange);
+        let EndpointRequest {
+            connect_timeout,
+            timeout,
+            ..
+        } = request;
+        let exchange = self.exchange(&mut request, &mut answer);
+        let exchange = connector::within(connect_timeout, exchange);
+        let exchange = tokio::time::timeout(timeout, exchange);
         let outcome = match exchange.await {
             Ok(Ok(status)) => Outcome::Answered { status },
             Ok(Err(outcome)) => outcome,
             Err(_elapsed) => Outcome::Unreachable {
                 class: ErrorClass::Timeout,
-                message: format!("no whole answer within {:?}", request.timeout),
+                message: format!("no whole answer within {timeout:?}"),
             },
         };
         answer.into_response(outcome, started.elapsed())
@@ -224,7 +229,7 @@ impl EndpointClient {
 
     async fn exchange(
         &self,
-        request: &EndpointRequest,
+        request: &mut EndpointRequest,
         answer: &mut Answer,
     ) -> Result<u16, Outcome> {
         if !is_callable(&request.uri) {
@@ -233,15 +238,15 @@ impl EndpointClient {
                 message: "the URL is not an absolute http or https URL".to_owned(),
             });
         }
-        match &request.special {
+        match request.special.take() {
             None => self.call(&self.usual, request, None, answer).await,
-            Some(special) => Box::pin(self.exchange_specially(request, special, answer)).await,
+            Some(special) => Box::pin(self.exchange_specially(request, &special, answer)).await,
         }
     }
 
     async fn exchange_specially(
         &self,
-        request: &EndpointRequest,
+        request: &mut EndpointRequest,
         special: &Special,
         answer: &mut Answer,
     ) -> Result<u16, Outcome> {
@@ -261,7 +266,8 @@ impl EndpointClient {
         // Token servers are called in the usual way: a function's own authorities and proxy are
         // for its endpoint.
         let token = self.grants.authorization(&self.usual, grant, None).await?;
-        let status = self.call(&channels, request, Some(&token), answer).await?;
+        let first = &mut request.clone();
+        let status = self.call(&channels, first, Some(&token), answer).await?;
         if status != 401 {
             return Ok(status);
         }
@@ -277,13 +283,19 @@ impl EndpointClient {
     async fn call(
         &self,
         channels: &Channels,
-        request: &EndpointRequest,
+        request: &mut EndpointRequest,
         authorization: Option<&HeaderValue>,
         answer: &mut Answer,
     ) -> Result<u16, Outcome> {
-        let build = || http_request(request, authorization);
-        let answered = channels.request(&request.uri, build);
-        let (head, mut body) = until_first_byte(request, answered).await?.into_parts();
+        let first_byte_timeout = request.first_byte_timeout;
+        let outgoing = Outgoing {
+            uri: &request.uri,
+            headers: &mut request.headers,
+            body: &mut request.body,
+            authorization,
+        };
+        let answered = until_first_byte(first_byte_timeout, channels.request(outgoing));
+        let (head, mut body) = answered.await?.into_parts();
         answer.take_head(&head);
         answer
             .read_body(&mut body, self.response_body_bytes_max, self.slowest_answer)
@@ -296,10 +308,10 @@ impl EndpointClient {
 
 /// Waits for the head of an answer no longer than the request says.
 fn until_first_byte<T>(
-    request: &EndpointRequest,
+    limit: Option<Duration>,
     head: impl Future<Output = Result<T, Outcome>>,
 ) -> impl Future<Output = Result<T, Outcome>> {
-    let Some(limit) = request.first_byte_timeout else {
+    let Some(limit) = limit else {
         return Either::Left(head);
     };
     // Seldom; every request would be larger for it.
@@ -395,16 +407,12 @@ struct Channels {
 }
 
 impl Channels {
-    /// Sends what `build` makes, a second time where a kept connection was closed meanwhile.
-    async fn request(
-        &self,
-        uri: &Uri,
-        build: impl Fn() -> Request<Full<Bytes>>,
-    ) -> Result<Response<DrivenBody>, Outcome> {
-        match self.kept.request(uri, &build).await {
+    /// Sends a request, a second time where a kept connection was closed meanwhile.
+    async fn request(&self, mut outgoing: Outgoing<'_>) -> Result<Response<DrivenBody>, Outcome> {
+        match self.kept.request(&mut outgoing).await {
             Ok(response) => Ok(response),
             Err(SendError::Http2) => {
-                let response = Box::pin(self.request_shared(build)).await?;
+                let response = Box::pin(self.request_shared(outgoing)).await?;
                 Ok(response.map(DrivenBody::from))
             }
             Err(error) => Err(fault::outcome_of_pooled(&error)),
@@ -413,13 +421,15 @@ impl Channels {
 
     async fn request_shared(
         &self,
-        build: impl Fn() -> Request<Full<Bytes>>,
+        mut outgoing: Outgoing<'_>,
     ) -> Result<Response<Incoming>, Outcome> {
-        let sent = self.shared.request(build()).await;
+        let sent = self.shared.request(outgoing.build()).await;
         let response = match sent {
             // Servers close kept connections when they please; a request that meets this has
             // most likely not been seen, and says nothing about the endpoint.
-            Err(error) if was_dropped_while_kept(&error) => self.fresh.request(build()).await,
+            Err(error) if was_dropped_while_kept(&error) => {
+                self.fresh.request(outgoing.build_last()).await
+            }
             sent => sent,
         };
         let response = response.map_err(|error| fault::outcome_of_send(&error))?;
@@ -432,23 +442,45 @@ fn is_callable(uri: &Uri) -> bool {
     matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
 }
 
-/// Built anew for a second try: names and values are shared, not copied.
-fn http_request(
-    request: &EndpointRequest,
-    authorization: Option<&HeaderValue>,
-) -> Request<Full<Bytes>> {
-    let mut headers = HeaderMap::with_capacity(request.headers.len() + 3);
-    for (name, value) in &request.headers {
-        headers.append(name, value.clone());
+/// A request on its way to a connection.
+struct Outgoing<'a> {
+    uri: &'a Uri,
+    headers: &'a mut Vec<(HeaderName, HeaderValue)>,
+    body: &'a mut Bytes,
+    authorization: Option<&'a HeaderValue>,
+}
+
+impl Outgoing<'_> {
+    /// May be built anew for a second try: names and values are shared, not copied.
+    fn build(&self) -> Request<Full<Bytes>> {
+        self.around(self.headers.iter().cloned(), self.body.clone())
     }
-    if let Some(authorization) = authorization {
-        headers.insert(header::AUTHORIZATION, authorization.clone());
+
+    /// For the last try: what waits for an answer holds nothing that it does not need.
+    fn build_last(&mut self) -> Request<Full<Bytes>> {
+        let headers = std::mem::take(self.headers);
+        let body = std::mem::take(self.body);
+        self.around(headers.into_iter(), body)
     }
-    let mut built = Request::new(Full::new(request.body.clone()));
-    *built.method_mut() = Method::POST;
-    *built.uri_mut() = request.uri.clone();
-    *built.headers_mut() = headers;
-    built
+
+    fn around(
+        &self,
+        fields: impl ExactSizeIterator<Item = (HeaderName, HeaderValue)>,
+        body: Bytes,
+    ) -> Request<Full<Bytes>> {
+        let mut headers = HeaderMap::with_capacity(fields.len() + 3);
+        for (name, value) in fields {
+            headers.append(name, value);
+        }
+        if let Some(authorization) = self.authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let mut built = Request::new(Full::new(body));
+        *built.method_mut() = Method::POST;
+        *built.uri_mut() = self.uri.clone();
+        *built.headers_mut() = headers;
+        built
+    }
 }
 
 /// TLS 1.2 and 1.3, and every certificate verified: there is no way to ask for less.

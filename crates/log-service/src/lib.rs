@@ -15,6 +15,7 @@ pub mod inbound;
 
 mod append;
 mod expire;
+mod put_off;
 
 mod redrive;
 

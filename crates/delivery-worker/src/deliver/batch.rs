@@ -29,7 +29,7 @@ const RESPONSE_SHARE_BYTES_MIN: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Batched {
     /// Of each delivery, in the order in which they were given.
-    pub settlements: Vec<Settlement>,
+    pub settlements: Vec<Box<Settlement>>,
     /// What the endpoint did; `None` when it was not asked.
     pub exchange: Option<Exchange>,
 }
@@ -89,7 +89,7 @@ impl Deliverer {
             .zip(&rules)
             .map(|((event, target), rule)| {
                 let Some(trigger) = rule else {
-                    return Fate::Settled(Box::new(cancelled(event, target, "trigger_deleted")));
+                    return Fate::Settled(cancelled(event, target, "trigger_deleted"));
                 };
                 let call = Call {
                     event,
@@ -134,7 +134,7 @@ impl Deliverer {
         };
         for fate in fates {
             let settlement = match fate {
-                Fate::Settled(settlement) => *settlement,
+                Fate::Settled(settlement) => settlement,
                 Fate::Alone(event, target) => Box::pin(self.deliver(event, target)).await,
                 Fate::Sent(call, _) => {
                     let mut made = made(&call, answered);
@@ -171,7 +171,7 @@ impl Deliverer {
                     request_bytes: 0,
                     called: None,
                 };
-                Fate::Settled(Box::new(self.settlement(&call, made)))
+                Fate::Settled(self.settlement(&call, made))
             }
         }
     }

@@ -63,7 +63,7 @@ impl Engine {
         self: &Arc<Self>,
         job: &mut Job,
         ticket: &mut Ticket<'_>,
-    ) -> (Settlement, bool) {
+    ) -> (Box<Settlement>, bool) {
         let begun_at = Instant::now();
         let mut delivering = pin!(self.deliverer.deliver(&job.event, &job.target));
         let leaves_at = job.read_at + LEAVES_AFTER;
@@ -130,7 +130,12 @@ impl Engine {
 
     /// Makes what came of a delivery durable, and answers for it. Without that its message stays
     /// unacknowledged and is given again.
-    pub(super) async fn settle(&self, job: &mut Job, mut settlement: Settlement, has_left: bool) {
+    pub(super) async fn settle(
+        &self,
+        job: &mut Job,
+        mut settlement: Box<Settlement>,
+        has_left: bool,
+    ) {
         if let Some(called) = settlement.called.take()
             && let Some(disable) = self.watch.observe(&called).await
         {

@@ -50,7 +50,8 @@ impl DeliveryService for Deliveries {
             )
         };
         let event = test_event(&project, &message)?;
-        let event = self.call_now.deliverer().numbered(&event).into_owned();
+        let numbered = self.call_now.deliverer().numbered(&event);
+        let event = numbered.map_or(event, |numbered| *numbered);
         Ok(Response::new(self.call(event, function).await))
     }
 }

@@ -8,8 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use domain::delivery::{ErrorClass, Outcome};
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::Full;
+use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use moka::sync::Cache;
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -18,7 +17,7 @@ use url::form_urlencoded::{self, byte_serialize};
 
 use super::answer::Answer;
 use super::route::digest;
-use super::{Channels, SlowestAnswer, fault, is_callable};
+use super::{Channels, Outgoing, SlowestAnswer, fault, is_callable};
 
 /// Tokens of this many grants are kept.
 const GRANTS_MAX: u64 = 10_000;
@@ -117,7 +116,7 @@ impl Grant {
         ])
     }
 
-    fn request(&self) -> Option<Request<Full<Bytes>>> {
+    fn request(&self) -> Option<TokenRequest> {
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let pair = format!(
             "{}:{}",
@@ -136,15 +135,25 @@ impl Grant {
         if !is_callable(&uri) {
             return None;
         }
-        Request::builder()
-            .method(Method::POST)
-            .uri(uri)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ACCEPT, "application/json")
-            .header(header::AUTHORIZATION, authorization)
-            .body(Full::new(form.finish().into()))
-            .ok()
+        let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = vec![
+            (header::CONTENT_TYPE, form_type),
+            (header::ACCEPT, HeaderValue::from_static("application/json")),
+            (header::AUTHORIZATION, authorization),
+        ];
+        Some(TokenRequest {
+            uri,
+            headers,
+            body: form.finish().into(),
+        })
     }
+}
+
+/// What a token server is asked.
+struct TokenRequest {
+    uri: Uri,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
 }
 
 /// What a token server answers, as far as it matters.
@@ -156,16 +165,24 @@ struct TokenAnswer {
 }
 
 async fn fetch(channels: &Channels, grant: &Grant) -> Result<Token, Outcome> {
-    let request = grant.request().ok_or_else(|| Outcome::Impossible {
+    let TokenRequest {
+        uri,
+        mut headers,
+        mut body,
+    } = grant.request().ok_or_else(|| Outcome::Impossible {
         class: ErrorClass::Render,
         message: "the token server's URL or the client's id and secret cannot be sent".to_owned(),
     })?;
     // Asked for now: its time counts from before the question.
     let asked_at = Instant::now();
-    let response = channels
-        .request(request.uri(), || request.clone())
-        .await
-        .map_err(of_token_server)?;
+    let outgoing = Outgoing {
+        uri: &uri,
+        headers: &mut headers,
+        body: &mut body,
+        authorization: None,
+    };
+    let response = channels.request(outgoing).await;
+    let response = response.map_err(of_token_server)?;
     let (head, mut body) = response.into_parts();
     if head.status != StatusCode::OK {
         return Err(unusable(&format!("answered {}", head.status.as_u16())));
@@ -175,7 +192,7 @@ async fn fetch(channels: &Channels, grant: &Grant) -> Result<Token, Outcome> {
         .read_body(&mut body, ANSWER_BYTES_MAX, SlowestAnswer::default())
         .await
         .map_err(|error| of_token_server(fault::outcome_of_body(&error)))?;
-    channels.kept.give_back(request.uri(), body);
+    channels.kept.give_back(&uri, body);
     let answer: TokenAnswer = serde_json::from_slice(answer.body())
         .map_err(|_it_may_show_a_token| unusable("answered without a token"))?;
     let is_bearer = answer

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tower::Service as _;
 
 use super::connector::{Stream, Usage};
-use super::{Connector, HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+use super::{Connector, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, Outgoing};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -129,7 +129,7 @@ impl Http1Pool {
         }
     }
 
-    /// Sends what `build` makes, a second time where a kept connection was closed meanwhile:
+    /// Sends a request, a second time where a kept connection was closed meanwhile:
     /// servers close them when they please, and a request that meets this has most likely not been
     /// seen, and says nothing about the endpoint.
     ///
@@ -137,21 +137,19 @@ impl Http1Pool {
     /// There is no answer to be had, or not over HTTP/1.
     pub(super) async fn request(
         &self,
-        uri: &Uri,
-        build: impl Fn() -> Request<Full<Bytes>>,
+        outgoing: &mut Outgoing<'_>,
     ) -> Result<Response<DrivenBody>, SendError> {
-        let origin = Origin::of(uri).ok_or(SendError::Closed)?;
-        let build = || in_origin_form(build());
+        let origin = Origin::of(outgoing.uri).ok_or(SendError::Closed)?;
         if let Some(link) = self.shared.take(&origin)? {
             let usage = Arc::clone(&link.usage);
-            match link.send(build()).await {
+            match link.send(in_origin_form(outgoing.build())).await {
                 Err(error) if usage.was_dropped(&error) => {}
                 sent => return sent,
             }
         }
         // Seldom; every request would be larger for it.
-        let link = Box::pin(self.connect(origin, uri)).await?;
-        link.send(build()).await
+        let link = Box::pin(self.connect(origin, outgoing.uri)).await?;
+        link.send(in_origin_form(outgoing.build_last())).await
     }
 
     /// Keeps the connection of an answer that was read to its end, if it can be used again.

@@ -39,8 +39,8 @@ const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const USER_AGENT: &str = concat!("tripline/", env!("CARGO_PKG_VERSION"));
 
-/// Most heads that are shown are not longer.
-const SHOWN_BYTES: usize = 1536;
+/// What a line has beside name and value.
+const LINE_BYTES: usize = 3;
 
 /// What an attempt needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -224,7 +224,10 @@ fn push_session(head: &mut Head, call: &Call<'_>) -> Result<(), Outcome> {
 
 /// The request's headers as they may be shown and kept; nothing in them lets anybody act as us.
 pub fn shown_headers(request: &EndpointRequest) -> HeaderLines {
-    let mut lines = HeaderLines::with_capacity(SHOWN_BYTES);
+    // As much as they take: they are held for as long as the request is under way.
+    let fields = request.headers.iter();
+    let bytes = fields.map(|(name, value)| name.as_str().len() + value.len() + LINE_BYTES);
+    let mut lines = HeaderLines::with_capacity(bytes.sum());
     for (name, value) in &request.headers {
         match value.is_sensitive() {
             true => lines.push(name.as_str(), MASKED),

@@ -468,7 +468,10 @@ impl Outgoing<'_> {
         fields: impl ExactSizeIterator<Item = (HeaderName, HeaderValue)>,
         body: Bytes,
     ) -> Request<Full<Bytes>> {
-        let mut headers = HeaderMap::with_capacity(fields.len() + 3);
+        // With the host and the length, and no more: hyper keeps the map for as long as it waits for
+        // the answer, and the next size is twice as large.
+        let count = fields.len() + 2 + usize::from(self.authorization.is_some());
+        let mut headers = HeaderMap::with_capacity(count);
         for (name, value) in fields {
             headers.append(name, value);
         }

@@ -36,7 +36,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8704)),
             grace_period: Duration::from_secs(25).into(),
             retention: RETENTION_MIN.into(),
-            messages_in_hand_max: 256,
+            messages_in_hand_max: 64,
             records_max: 1_000,
             gather_for: Duration::from_millis(50).into(),
             followers_max: 64,

@@ -15,7 +15,6 @@ pub mod inbound;
 
 mod append;
 mod expire;
-mod put_off;
 
 mod redrive;
 

@@ -14,7 +14,6 @@ use protocol::registry_feed::{self, Interest, RegistryView};
 use serde::{Deserialize, Serialize};
 use storage::{LogStore, Redrives};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tonic::service::Routes;
 
 use crate::append::Appender;
@@ -24,7 +23,6 @@ use crate::inbound::grpc::{Guard, Logs};
 use crate::inbound::http;
 use crate::inbound::records::{Gathering, Records};
 use crate::inbound::redrives::Orders;
-use crate::put_off::PutOff;
 use crate::query::Reader;
 use crate::redrive::work::{Pages, Worker};
 use crate::{expire, metrics};
@@ -94,9 +92,6 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             messages_max: config.messages_in_hand_max.into(),
             wait: config.gather_for.get(),
         },
-        // The others are for what came of deliveries.
-        put_off: PutOff::new(usize::from(config.messages_in_hand_max) / 2, Instant::now()),
-        taken: 0,
     };
     tasks.spawn("records", records.run(is_prepared, tasks.clone()));
     let keep = expire::keep_days(Arc::clone(&store), retention, prepared, tasks.clone());

@@ -26,7 +26,7 @@ pub(super) struct Hands {
 /// One task, and where it is given what to do next.
 #[derive(Debug, Default)]
 struct Hand {
-    given: Mutex<Option<Started<Job>>>,
+    given: Mutex<Option<Box<Started<Job>>>>,
     called: Notify,
 }
 
@@ -55,7 +55,7 @@ impl Hands {
 }
 
 impl Hand {
-    fn given(&self) -> MutexGuard<'_, Option<Started<Job>>> {
+    fn given(&self) -> MutexGuard<'_, Option<Box<Started<Job>>>> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -63,25 +63,29 @@ impl Hand {
 impl Engine {
     /// Has a request made, by a task that is there or by a new one among `work`.
     pub(super) fn give(self: &Arc<Self>, started: Started<Job>, work: &mut JoinSet<()>) {
+        let started = Box::new(started);
         let idle = self.hands.idle().pop();
-        if let Some(hand) = idle {
-            *hand.given() = Some(started);
-            hand.called.notify_one();
+        let hand = if let Some(hand) = idle {
+            hand
         } else {
-            work.spawn(Arc::clone(self).work(started));
-        }
+            let hand = Arc::<Hand>::default();
+            work.spawn(Arc::clone(self).work(Arc::clone(&hand)));
+            hand
+        };
+        *hand.given() = Some(started);
+        hand.called.notify_one();
     }
 
-    async fn work(self: Arc<Self>, first: Started<Job>) {
-        let hand = Arc::new(Hand::default());
-        let mut next = Some(first);
-        while let Some(started) = next {
+    async fn work(self: Arc<Self>, hand: Arc<Hand>) {
+        loop {
+            hand.called.notified().await;
+            let Some(started) = hand.given().take() else {
+                return;
+            };
             self.request(started).await;
             if !self.hands.rest(&hand) {
                 return;
             }
-            hand.called.notified().await;
-            next = hand.given().take();
         }
     }
 }

@@ -32,30 +32,26 @@ pub(super) struct Ticket<'a> {
 }
 
 impl Engine {
-    pub(super) async fn request(self: &Arc<Self>, started: Started<Job>) {
-        let Started {
-            mut job,
-            others: _,
-            line,
-            is_probe,
-        } = started;
+    /// In a box, since this is held for as long as a request is under way.
+    pub(super) async fn request(self: &Arc<Self>, mut started: Box<Started<Job>>) {
+        let job = &mut started.job;
         drop(job.queued.take());
-        let mut ticket = Ticket::new(self, line, is_probe);
+        let mut ticket = Ticket::new(self, started.line, started.is_probe);
         let has_gathered = job.batch.is_some();
         let is_off = match has_gathered {
-            true => self.is_off_or_paused(std::slice::from_ref(&job)),
-            false => self.is_off(&job),
+            true => self.is_off_or_paused(std::slice::from_ref(job)),
+            false => self.is_off(job),
         };
         if is_off {
             ticket.give_back(None);
-            let paused = vec![(job, WaitReason::Paused)];
+            let paused = vec![(started.job, WaitReason::Paused)];
             return Arc::clone(self).hand_back(paused).await;
         }
         // What the request needs is gone before the rest is done.
-        let (settlement, has_left) = self.exchange(&mut job, &mut ticket).await;
+        let (settlement, has_left) = self.exchange(job, &mut ticket).await;
         drop(ticket);
         // A request under way need not hold the memory that is only needed for this.
-        Box::pin(self.settle(&mut job, settlement, has_left)).await;
+        Box::pin(self.settle(job, settlement, has_left)).await;
     }
 
     /// Makes the request; what came of it, and whether the delivery has left its message.

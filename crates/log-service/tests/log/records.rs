@@ -1,6 +1,5 @@
 //! Facts come in any order, more than once, and sometimes broken.
 
-use domain::event::Event;
 use domain::record::Record;
 use serde_json::json;
 
@@ -90,53 +89,4 @@ async fn a_thousand_records_are_all_there() {
         system.publish(&records).await;
     }
     system.lines("page_size=1000&status=processed", 1_000).await;
-}
-
-fn noise(number: u8) -> Event {
-    event(number, "noise.made")
-}
-
-async fn what_is_owed_is_shown_once_and_as_far_as_it_came(system: &System) {
-    let triggers: Vec<String> = (0..60).map(|number| format!("trigger-{number}")).collect();
-    let triggers: Vec<&str> = triggers.iter().map(String::as_str).collect();
-    let event = event(1, "order.placed");
-    // Together they are enough for what is owed to wait a moment.
-    let records = (2..62).map(|number| matched(&noise(number), &[]));
-    let records: Vec<_> = records.chain([matched(&event, &triggers)]).collect();
-    system.publish(&records).await;
-    let (answered, open) = triggers.split_at(30);
-    for trigger in answered {
-        system.publish(&[attempted(&event, trigger, 1, 204)]).await;
-    }
-    system
-        .lines("page_size=1000&status=processed", answered.len())
-        .await;
-    let staged = system
-        .lines("page_size=1000&status=staged", open.len())
-        .await;
-    assert!(
-        staged
-            .iter()
-            .all(|line| line["attempts"] == 0 && line["remark"].is_null())
-    );
-    // What comes later still counts.
-    for trigger in open {
-        system.publish(&[attempted(&event, trigger, 1, 204)]).await;
-    }
-    system
-        .lines("page_size=1000&status=processed", triggers.len())
-        .await;
-    system.lines("status=staged", 0).await;
-}
-
-#[tokio::test]
-async fn what_is_owed_is_shown_on_sqlite() {
-    let system = start(Database::Sqlite).await;
-    what_is_owed_is_shown_once_and_as_far_as_it_came(&system).await;
-}
-
-#[tokio::test]
-async fn what_is_owed_is_shown_on_postgres() {
-    let system = start(Database::Postgres).await;
-    what_is_owed_is_shown_once_and_as_far_as_it_came(&system).await;
 }

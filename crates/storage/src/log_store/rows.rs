@@ -280,7 +280,7 @@ fn settled_row(settled: &Settled) -> DeliveryRow<'_> {
             0
         },
         status: settled.status,
-        remark: (!settled.remark.is_empty()).then(|| without_zero(&settled.remark)),
+        remark: Some(without_zero(&settled.remark)),
         next_attempt_at_us: None,
         last: LastAttempt::default(),
         first: None,

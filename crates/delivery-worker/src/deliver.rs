@@ -263,17 +263,16 @@ impl Deliverer {
             session: session.as_deref(),
             ..*call
         };
-        match compose(call) {
-            Ok(request) => {
-                let headers = shown_headers(&request);
-                let bytes = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
-                let mut response = self.client.send(request).await;
-                let secret = call.function.secret_at(call.now);
-                mask_echoes(&mut response, [Some(secret), call.session]);
-                (response, headers, bytes)
-            }
-            Err(outcome) => (unsent(outcome), HeaderLines::default(), 0),
-        }
+        let request = match compose(call) {
+            Ok(request) => request,
+            Err(outcome) => return (unsent(outcome), HeaderLines::default(), 0),
+        };
+        let headers = shown_headers(&request);
+        let bytes = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
+        let mut response = self.client.send(request).await;
+        let secret = call.function.secret_at(call.now);
+        mask_echoes(&mut response, [Some(secret), call.session]);
+        (response, headers, bytes)
     }
 }
 

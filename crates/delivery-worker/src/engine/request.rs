@@ -81,7 +81,8 @@ impl Engine {
             settlement
         };
         // The row is durable before anything that replaces or ends it is sent.
-        let leaving = self.leave(job, (open, repeatable), left);
+        // Over long before the request is.
+        let leaving = Box::pin(self.leave(job, (open, repeatable), left));
         tokio::join!(ending, leaving)
     }
 

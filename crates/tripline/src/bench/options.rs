@@ -58,7 +58,8 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value = "20000", value_parser = at_least_one)]
     pub(crate) events: usize,
 
-    /// Events a second, evenly spread, however long answers take [default: as many as are taken]
+    /// Events a second, evenly spread, however long answers take [default: as many as are taken;
+    /// of a backlog, 500]
     #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
     pub(crate) rate: Option<f64>,
 
@@ -203,6 +204,7 @@ impl Bench {
         waiting::Run {
             waiting,
             events: self.events,
+            rate: self.rate,
             seconds: self.seconds,
             payload_bytes: self.payload_bytes,
             concurrency: self.concurrency,

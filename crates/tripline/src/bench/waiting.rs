@@ -26,6 +26,8 @@ use crate::failure::Failure;
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const EVENTS_IN_A_CALL: usize = 100;
+/// Where the rate is given, so many calls a second keep it even.
+const CALLS_PER_SECOND: f64 = 50.0;
 const CALLS_AT_ONCE: usize = 8;
 
 /// Times to come begin so late that all events are in before.
@@ -35,6 +37,10 @@ const LEAD_MIN: Duration = Duration::from_secs(5);
 /// What the endpoint bears that comes back, and how many keys its backlog has.
 const BEARS_PER_SECOND: f64 = 200.0;
 const KEYS: usize = 1_000;
+
+/// How fast a backlog grows. As fast as events are taken, everybody would wait behind them at the
+/// door and in the handler, whatever became of them afterwards.
+const GROWS_PER_SECOND: f64 = 500.0;
 
 /// How fast the healthy function beside it is called.
 const HEALTHY_PER_SECOND: f64 = 100.0;
@@ -64,6 +70,8 @@ impl Waiting {
 pub(crate) struct Run {
     pub(crate) waiting: Waiting,
     pub(crate) events: usize,
+    /// How fast a backlog grows, in events a second.
+    pub(crate) rate: Option<f64>,
     pub(crate) seconds: u32,
     pub(crate) payload_bytes: usize,
     pub(crate) concurrency: usize,
@@ -131,7 +139,7 @@ impl Scene<'_> {
             let share = u64::try_from(event).unwrap_or(u64::MAX) as f64 / events as f64;
             lead + window.mul_f64(share)
         };
-        self.emit(&ledger, |event| {
+        self.emit(&ledger, None, |event| {
             ledger.begin(event, ledger.at_us(begun + due_after(event)));
             NewEvent {
                 deliver_at: Some((begun_at + due_after(event)).into()),
@@ -183,7 +191,8 @@ impl Scene<'_> {
             told.be_down(true);
             let ledger = self.ledger(backlog, self.run.events)?;
             receivers.desk().open(&ledger);
-            let emission = self.emit(&ledger, |event| NewEvent {
+            let per_second = Some(self.run.rate.unwrap_or(GROWS_PER_SECOND));
+            let emission = self.emit(&ledger, per_second, |event| NewEvent {
                 partition_key: format!("k{}", event % KEYS),
                 ..sample.message(ledger.tag(), event)
             });
@@ -302,17 +311,27 @@ impl Scene<'_> {
         }
     }
 
-    /// Sends every event of the ledger, many in each call, as fast as they are taken.
+    /// Sends every event of the ledger, many in each call, as fast as they are taken or no faster
+    /// than it is said.
     async fn emit(
         &self,
         ledger: &Arc<Ledger>,
+        per_second: Option<f64>,
         message: impl Fn(usize) -> NewEvent,
     ) -> Result<(), Failure> {
         let client = self.target.connection.events()?;
         let mut calls = JoinSet::new();
         let mut ended = Ok(());
-        for first in (0..ledger.events()).step_by(EVENTS_IN_A_CALL) {
-            let numbers = first..(first + EVENTS_IN_A_CALL).min(ledger.events());
+        let mut progress = Progress::new("events".to_owned(), ledger.events());
+        let begun = Instant::now();
+        let in_a_call = per_second.map_or(EVENTS_IN_A_CALL, events_in_a_call);
+        for first in (0..ledger.events()).step_by(in_a_call) {
+            if let Some(per_second) = per_second {
+                let due_after = Duration::from_secs_f64(first as f64 / per_second);
+                sleep(due_after.saturating_sub(begun.elapsed())).await;
+                progress.show(ledger);
+            }
+            let numbers = first..(first + in_a_call).min(ledger.events());
             let events = numbers.clone().map(&message).collect();
             let (mut client, ledger) = (client.clone(), Arc::clone(ledger));
             if calls.len() >= CALLS_AT_ONCE {
@@ -387,6 +406,17 @@ impl Scene<'_> {
         let tag = format!("{}-{phase}", self.name);
         Ok(Arc::new(Ledger::new(tag, events, 1)?))
     }
+}
+
+/// So many that the calls are even.
+fn events_in_a_call(per_second: f64) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, and rates are positive"
+    )]
+    let events = (per_second / CALLS_PER_SECOND) as usize;
+    events.clamp(1, EVENTS_IN_A_CALL)
 }
 
 fn joined(

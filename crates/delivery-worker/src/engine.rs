@@ -281,7 +281,7 @@ impl Engine {
     }
 
     /// Puts in line what has waited for the same attempts.
-    async fn offer_freed(self: Arc<Self>, jobs: Vec<Job>) {
+    fn offer_freed(&self, jobs: Vec<Job>) {
         for job in jobs {
             let shard = job.shard;
             self.offer(vec![job], shard);

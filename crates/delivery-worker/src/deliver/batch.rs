@@ -29,7 +29,7 @@ const RESPONSE_SHARE_BYTES_MIN: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Batched {
     /// Of each delivery, in the order in which they were given.
-    pub settlements: Vec<Box<Settlement>>,
+    pub settlements: Vec<Settlement>,
     /// What the endpoint did; `None` when it was not asked.
     pub exchange: Option<Exchange>,
 }
@@ -75,7 +75,7 @@ impl Deliverer {
         let Some(function) = function else {
             let gone = deliveries
                 .iter()
-                .map(|(event, target)| cancelled(event, target, "function_deleted"));
+                .map(|(event, target)| *cancelled(event, target, "function_deleted"));
             return Batched {
                 settlements: gone.collect(),
                 exchange: None,
@@ -149,7 +149,7 @@ impl Deliverer {
                     self.settlement(&call, made)
                 }
             };
-            batched.settlements.push(settlement);
+            batched.settlements.push(*settlement);
         }
         batched
     }

@@ -98,7 +98,7 @@ impl Engine {
         let settling = jobs.iter_mut().zip(batched.settlements);
         let settling = settling.map(|(job, settlement)| {
             let has_left = job.has_left;
-            self.settle(job, settlement, has_left)
+            self.settle(job, Box::new(settlement), has_left)
         });
         join_all(settling).await;
     }

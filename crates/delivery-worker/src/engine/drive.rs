@@ -176,7 +176,10 @@ impl Engine {
                 Chore::Settle(job) => work.spawn(Arc::clone(self).settle_unsent(job)),
                 Chore::Spare(job) => work.spawn(Arc::clone(self).spare(job)),
                 Chore::HandBack(jobs) => work.spawn(Arc::clone(self).hand_back(jobs)),
-                Chore::Offer(jobs) => work.spawn(Arc::clone(self).offer_freed(jobs)),
+                Chore::Offer(jobs) => {
+                    self.offer_freed(jobs);
+                    continue;
+                }
                 Chore::Leave(jobs) => work.spawn(Arc::clone(self).leave_gathering(jobs)),
             };
         }

@@ -12,6 +12,7 @@ use tokio::time::sleep_until;
 use tracing::error;
 
 use super::note::NOTE_INTERVAL;
+use super::shard::QUEUED_MAX;
 use super::{Chore, Desk, Engine, Job};
 use crate::lanes::Started;
 use crate::progress::Repeatable;
@@ -26,8 +27,9 @@ const TICK: Duration = Duration::from_millis(20);
 /// not due before either, and each message and each commit takes something from those that keep up.
 const HAND_BACK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// So many are handed back at once.
-const HAND_BACK_MAX: usize = 256;
+/// So many are not kept waiting for more: they still count among what their shards have queued,
+/// and a shard with too much of that is not read on.
+const HAND_BACK_MAX: usize = QUEUED_MAX / 2;
 
 /// How often what was learned is written down.
 const KEEP_INTERVAL: Duration = Duration::from_secs(3);
@@ -68,9 +70,9 @@ impl Engine {
             if due.unrecalled {
                 work.spawn(Arc::clone(&self).recall());
             }
-            let has_unnoted = self.has_unnoted();
-            let is_due = now.saturating_duration_since(noted_at) >= NOTE_INTERVAL;
-            if has_unnoted && is_due && !self.is_writing_notes() {
+            // Whoever writes notes just now wakes this loop when it is done.
+            let has_to_note = self.has_unnoted() && !self.is_writing_notes();
+            if has_to_note && now.saturating_duration_since(noted_at) >= NOTE_INTERVAL {
                 noted_at = now;
                 work.spawn(Arc::clone(&self).note());
             }
@@ -87,7 +89,7 @@ impl Engine {
                 continue;
             }
             let mut wakes_at = due.wakes_at.unwrap_or(now + KEEP_INTERVAL);
-            if has_unnoted {
+            if has_to_note {
                 wakes_at = wakes_at.min(noted_at + NOTE_INTERVAL);
             }
             tokio::select! {
@@ -130,6 +132,9 @@ impl Engine {
         let handed_back = desk.take_handed_back(now);
         let leaving = desk.lanes.take_leaving();
         let mut chores = std::mem::take(&mut desk.chores);
+        for late in desk.given_again.take_late(now) {
+            desk.lanes.refuse(late, WaitReason::Concurrency);
+        }
         let freed = desk.given_again.take_freed();
         if !freed.is_empty() {
             chores.push(Chore::Offer(freed));

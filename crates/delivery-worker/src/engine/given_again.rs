@@ -1,12 +1,15 @@
 //! Deliveries of messages that are given again. Each may come by another message too: by its row of
 //! the waiting room, when its last worker died between handing it back and saying so. Whichever is
-//! second waits here for what becomes of the first, and is mostly spared then.
+//! second waits here for what becomes of the first, and is mostly spared then. If the first hangs it
+//! goes to the waiting room, as whatever hangs leaves its message.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::Job;
+use crate::lanes::LEAVES_AFTER;
 use crate::recent::{Attempt, attempt_of};
 
 /// The attempts of such messages that are in hand, each with those that wait for it.
@@ -54,6 +57,15 @@ impl GivenAgain {
     /// Whether anything may have to be freed.
     pub(super) fn holds_any(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// What has waited so long that its message should not wait any longer: the first one hangs.
+    pub(super) fn take_late(&mut self, now: Instant) -> Vec<Job> {
+        let is_late = |job: &mut Job| now >= job.read_at + LEAVES_AFTER;
+        let waiting = self.waiting.values_mut();
+        waiting
+            .flat_map(|jobs| jobs.extract_if(.., is_late))
+            .collect()
     }
 
     /// What need wait no longer.

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::timeout;
 use tracing::debug;
 
 use super::{Engine, Job};
@@ -14,9 +13,6 @@ use crate::settle::InHand;
 /// How long the first mark waits for others. A worker that dies repeats what was settled within
 /// this time, at most.
 pub(super) const NOTE_INTERVAL: Duration = Duration::from_millis(20);
-
-/// What is handed back waits no longer for its note than this.
-const ANNOUNCED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Longer than it takes to notice that a worker has died: the broker misses its heartbeats.
 const NOTED_FOR: Duration = Duration::from_secs(60);
@@ -36,8 +32,8 @@ impl Engine {
         self.memory.is_shared()
     }
 
-    /// What another worker noted down of a message that was given before; `None` too where nobody
-    /// can be asked.
+    /// What another worker noted down of a message that was given before, and `progress` goes on
+    /// from; `None` too where nobody can be asked.
     pub async fn noted(&self, progress: &Progress) -> Option<String> {
         let name = [progress.name().to_owned()];
         match self.memory.recall(&name).await {
@@ -84,12 +80,8 @@ impl Engine {
                 self.unnoted().messages.push(Arc::clone(&job.in_hand));
             }
         }
-        if timeout(ANNOUNCED_WITHIN, Arc::clone(self).note())
-            .await
-            .is_err()
-        {
-            debug!("what is handed back could not be noted down in time");
-        }
+        // Never broken off, since others' marks are among what is written.
+        Arc::clone(self).note().await;
     }
 
     /// How many more requests may be started, so that no more would be repeated than may be under
@@ -112,7 +104,7 @@ impl Engine {
     /// Returns when what was listed until now is noted down, or cannot be.
     pub(super) async fn note(self: Arc<Self>) {
         // One after the other, so that no note is replaced by an older one.
-        let _turn = self.noting.lock().await;
+        let turn = self.noting.lock().await;
         let Unnoted {
             messages,
             acknowledged,
@@ -123,6 +115,8 @@ impl Engine {
             debug!(%error, "how far messages have come is not noted down");
         }
         drop((repeatable, acknowledged));
+        // Whoever is woken may write the next.
+        drop(turn);
         self.wake.notify_one();
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 /// While so many of a shard's deliveries wait for their turn, no further message is taken: they
 /// are all of endpoints that keep up, so it is this process that is behind.
-const QUEUED_MAX: usize = 256;
+pub(super) const QUEUED_MAX: usize = 256;
 
 /// What one shard has in hand. Clones share it.
 #[derive(Debug, Clone)]

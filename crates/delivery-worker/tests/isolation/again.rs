@@ -10,6 +10,14 @@ use crate::patient;
 use crate::room::Room;
 use crate::world::{SOON, World};
 
+/// The broker tells a count every few seconds, so a change is waited for in both directions.
+async fn become_messages(world: &World, count: u64) {
+    eventually(SOON, &format!("{count} messages"), async || {
+        (world.messages().await == count).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_again_by_its_message_and_by_its_row_is_called_once() {
     let world = World::start(1).await;
@@ -27,13 +35,31 @@ async fn what_comes_again_by_its_message_and_by_its_row_is_called_once() {
     for one in &owed {
         world.owe_these("slow", std::slice::from_ref(one)).await;
     }
+    become_messages(&world, 5).await;
     let _next = world.worker("worker-2");
-    eventually(SOON, "all messages to be done with", async || {
-        let is_done = receiver.count() >= 4 && world.messages().await == 0;
-        is_done.then_some(())
-    })
-    .await;
+    become_messages(&world, 0).await;
     assert_eq!(receiver.count(), 4, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_again_while_the_first_hangs_leaves_its_message() {
+    let world = World::start(1).await;
+    let receiver = Receiver::start().await;
+    receiver.hang();
+    world.function("slow", &receiver, FunctionSettings::default(), patient());
+    let room = Room::keeping(&world.broker);
+    let dying = world.mortal("worker-1");
+    let owed = world.consignments("slow", 1);
+    world.owe_these("slow", &owed).await;
+    receiver.wait_for(1, SOON).await;
+    dying.kill();
+    receiver.clear();
+    world.owe_these("slow", &owed).await;
+    become_messages(&world, 2).await;
+    let _next = world.worker("worker-2");
+    become_messages(&world, 0).await;
+    assert_eq!(receiver.count(), 1, "the first, which hangs still");
+    assert_eq!(room.kept().rows.len(), 1, "a row answers for it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,11 +85,8 @@ async fn what_was_handed_back_before_a_worker_died_stays_in_the_waiting_room() {
     dying.kill();
     receiver.clear();
     receiver.answer_with(200);
+    become_messages(&world, 1).await;
     let _next = world.worker("worker-2");
-    eventually(SOON, "the message to be done with", async || {
-        let is_done = receiver.count() >= 1 && world.messages().await == 0;
-        is_done.then_some(())
-    })
-    .await;
+    become_messages(&world, 0).await;
     assert_eq!(receiver.count(), 1, "only what was under way");
 }

@@ -29,23 +29,16 @@ pub(crate) struct Kept {
 /// The room; its loops end when it is dropped.
 pub(crate) struct Room {
     kept: Arc<Mutex<Kept>>,
-    _loops: JoinSet<()>,
+    loops: JoinSet<()>,
 }
 
 impl Room {
     pub(crate) fn open(broker: &Arc<dyn Broker>, registry: &RegistryView) -> Self {
-        let kept = Arc::<Mutex<Kept>>::default();
-        let mut loops = JoinSet::new();
-        loops.spawn(take_in(Arc::clone(broker), Arc::clone(&kept)));
-        loops.spawn(send_on(
-            Arc::clone(broker),
-            registry.clone(),
-            Arc::clone(&kept),
-        ));
-        Self {
-            kept,
-            _loops: loops,
-        }
+        let mut room = Self::keeping(broker);
+        let kept = Arc::clone(&room.kept);
+        room.loops
+            .spawn(send_on(Arc::clone(broker), registry.clone(), kept));
+        room
     }
 
     /// A room that sends nothing on.
@@ -53,10 +46,7 @@ impl Room {
         let kept = Arc::<Mutex<Kept>>::default();
         let mut loops = JoinSet::new();
         loops.spawn(take_in(Arc::clone(broker), Arc::clone(&kept)));
-        Self {
-            kept,
-            _loops: loops,
-        }
+        Self { kept, loops }
     }
 
     pub(crate) fn kept(&self) -> MutexGuard<'_, Kept> {

@@ -240,7 +240,9 @@ impl World {
 
     /// Messages in the queues of deliveries, given or not.
     pub(crate) async fn messages(&self) -> u64 {
-        let queues = self.vhost.queues().await.unwrap();
+        // A server that has just started may not answer yet.
+        let list = async || self.vhost.queues().await.ok();
+        let queues = eventually(SOON, "the broker to list its queues", list).await;
         let of_deliveries = queues
             .iter()
             .filter(|queue| queue.name.starts_with("deliveries."));

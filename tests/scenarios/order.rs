@@ -76,20 +76,21 @@ async fn no_key_sees_an_event_before_the_one_in_front_of_it_was_settled() {
         let status = noted.lock().unwrap().call(number("key"), number("number"));
         Answer::status(status)
     });
+    client
+        .create_function("steps", &receiver.url("/"), &[])
+        .await;
+    // In force in both replicas, and ordered from the beginning.
     let options = [
         "--on",
         "load.step",
+        "--ordering",
+        "key",
         "--retries",
         "20",
         "--interval",
         "100ms",
     ];
-    let url = receiver.url("/");
-    client.create_function("ordered", &url, &options).await;
-    client
-        .run(&["triggers", "update", "ordered", "--ordering", "key"])
-        .await
-        .done();
+    client.create_trigger("ordered", "steps", &options).await;
     emit(&client).await;
     for (index, share) in [(0, 4), (1, 2)] {
         settled(&seen, KEYS * EVENTS_OF_KEY / share).await;

@@ -114,6 +114,56 @@ async fn a_retry_that_is_due_while_the_database_is_away_happens_later() {
 }
 
 #[tokio::test]
+async fn what_stands_in_line_waits_for_the_database_and_what_comes_behind_it_does_not() {
+    let mut postgres = servers::Postgres::start().await.unwrap();
+    let database = postgres.database().await;
+    let options = Options {
+        database_url: Some(database.url()),
+        ..Options::default()
+    };
+    let cluster = Cluster::start_with(options).await;
+    let client = cluster.client();
+    let (in_line, free) = (Receiver::start().await, Receiver::start().await);
+    for (name, receiver, on) in [
+        ("in-line", &in_line, "outage.ordered"),
+        ("free", &free, "outage.test"),
+    ] {
+        client
+            .create_function(name, &receiver.url("/"), &["--on", on])
+            .await;
+    }
+    client
+        .run(&["triggers", "update", "in-line", "--ordering", "key"])
+        .await
+        .done();
+    let emit = async |event_type: &str, number: usize| {
+        // Of one subject, they are all in one shard.
+        let event = json!({"type": event_type, "subject": "one", "data": {"number": number}});
+        let answer = client.post_event(&event).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    };
+    emit("outage.ordered", 0).await;
+    in_line.wait_for(1, SOON).await;
+
+    postgres.kill().unwrap();
+    for number in 1..=5 {
+        emit("outage.ordered", number).await;
+        emit("outage.test", number).await;
+    }
+    free.wait_for(5, SOON).await;
+    assert_eq!(in_line.requests().len(), 1);
+
+    postgres.restart().await.unwrap();
+    in_line.wait_for(6, SOON).await;
+    let numbers: Vec<_> = in_line
+        .requests()
+        .iter()
+        .map(|request| request.json()["data"]["number"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
 async fn functions_and_keys_are_known_while_the_function_handler_is_away() {
     let mut cluster = Cluster::start(1).await;
     let client = cluster.client();

@@ -21,7 +21,8 @@ pub trait Consumer: Send + fmt::Debug {
     /// fetched and not given goes back to the queue.
     ///
     /// On a queue with a single consumer the next one is served from now on. To keep order over
-    /// the hand-over, stop taking, answer for what is in hand, and only then cancel.
+    /// the hand-over, stop taking, answer for what is in hand, and only then cancel: with nothing in
+    /// hand, what was fetched is given to the next one before anything else.
     async fn cancel(&mut self);
 }
 

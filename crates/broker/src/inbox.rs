@@ -57,6 +57,11 @@ impl Inbox {
         self.lock().waiting.pop_front()
     }
 
+    /// How many messages wait to be taken.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
     /// Gives up what was not taken, for instance because its connection is gone.
     pub(crate) fn clear(&self) {
         let dropped = std::mem::take(&mut self.lock().waiting);

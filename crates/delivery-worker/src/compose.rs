@@ -89,15 +89,15 @@ pub fn compose_around(call: &Call<'_>, rendered: Rendered) -> Result<EndpointReq
     let attempts_max = u64::from(call.trigger.retry.retries_max) + 1;
     let user_agent = HeaderValue::from_static(USER_AGENT);
     head.fields.push((header::USER_AGENT, user_agent));
-    head.push_number(X_ATTEMPT, call.target.next_attempt)?;
-    head.push_number(X_MAX_ATTEMPTS, attempts_max)?;
-    head.push_number(WEBHOOK_TIMESTAMP, call.now.as_second())?;
+    head.push_display(X_ATTEMPT, call.target.next_attempt)?;
+    head.push_display(X_MAX_ATTEMPTS, attempts_max)?;
+    head.push_display(WEBHOOK_TIMESTAMP, call.now.as_second())?;
     push_lineage(&mut head, call)?;
     head.push(WEBHOOK_ID, &id)?;
     head.push(WEBHOOK_SIGNATURE, &signature)?;
     head.push(X_DELIVERY_ID, &id)?;
-    head.push(X_EVENT_ID, &call.event.eid.to_string())?;
-    head.push(X_FUNCTION, &function.name.to_string())?;
+    head.push_display(X_EVENT_ID, call.event.eid)?;
+    head.push_display(X_FUNCTION, &function.name)?;
     if let Some(traceparent) = call.traceparent {
         head.push(TRACEPARENT, traceparent)?;
     }
@@ -204,7 +204,7 @@ fn rendered(call: &Call<'_>, input: &RenderInput<'_>) -> Result<Rendered, Outcom
 /// Where the event comes from, for a function that emits events itself to pass on.
 fn push_lineage(head: &mut Head, call: &Call<'_>) -> Result<(), Outcome> {
     let lineage = Lineage::of_call(call.event, &call.function.name);
-    head.push_number(HeaderName::from_static(DEPTH_HEADER), lineage.depth)?;
+    head.push_display(HeaderName::from_static(DEPTH_HEADER), lineage.depth)?;
     let ancestry = HeaderName::from_static(ANCESTRY_HEADER);
     head.push(ancestry, &lineage.ancestry_text())
 }

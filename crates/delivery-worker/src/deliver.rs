@@ -175,7 +175,7 @@ impl Deliverer {
             generation: target.generation,
             started_at,
             duration: response.duration,
-            url: function.url.to_string(),
+            url: function.url.as_str().to_owned(),
             response_status: response.status,
             error_class,
             error,

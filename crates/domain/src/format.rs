@@ -12,6 +12,8 @@ mod schmuckli;
 mod space_cloud;
 mod yandex;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 pub use self::batch::BatchFormat;
@@ -102,7 +104,7 @@ pub struct Rendered {
     /// `None` when the event has no data and the format puts nothing around it.
     pub content_type: Option<String>,
     /// Names in lower case; values printable ASCII without spaces at the ends.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     pub body: Bytes,
 }
 

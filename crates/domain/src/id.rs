@@ -146,15 +146,16 @@ fn time_of(id: Uuid) -> Timestamp {
 
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-fn encode(id: Uuid) -> String {
-    let value = id.as_u128();
-    (0..26)
-        .rev()
-        .map(|place| {
-            let digit = usize::try_from((value >> (place * 5)) & 31).unwrap_or(0);
-            char::from(ALPHABET.get(digit).copied().unwrap_or(b'0'))
-        })
-        .collect()
+/// The digits of an id, without an allocation: every attempt writes several.
+fn encode(id: Uuid) -> [u8; 26] {
+    let mut value = id.as_u128();
+    let mut digits = [b'0'; 26];
+    for place in digits.iter_mut().rev() {
+        let digit = usize::try_from(value & 31).unwrap_or(0);
+        *place = ALPHABET.get(digit).copied().unwrap_or(b'0');
+        value >>= 5;
+    }
+    digits
 }
 
 fn decode(text: &str) -> Option<Uuid> {
@@ -189,7 +190,10 @@ macro_rules! text_form {
 
         impl fmt::Display for $id {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(formatter, "{}_{}", Self::PREFIX, encode(self.0))
+                let digits = encode(self.0);
+                formatter.write_str(Self::PREFIX)?;
+                formatter.write_str("_")?;
+                formatter.write_str(std::str::from_utf8(&digits).unwrap_or_default())
             }
         }
 

@@ -95,7 +95,7 @@ impl FromStr for FunctionName {
 impl fmt::Display for FunctionName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.package.as_str() == Self::DEFAULT_PACKAGE {
-            write!(formatter, "{}", self.name)
+            formatter.write_str(self.name.as_str())
         } else {
             write!(formatter, "{}/{}", self.package, self.name)
         }

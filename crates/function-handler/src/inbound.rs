@@ -21,6 +21,7 @@ pub mod registry;
 pub mod watch_functions;
 
 pub mod events;
+pub mod line_up;
 pub mod waiting;
 
 use std::sync::Arc;

@@ -22,7 +22,8 @@ use crate::metrics;
 /// One message carries about so many deliveries, and one consignment at most.
 pub const TARGETS_MAX: usize = 100;
 
-/// An event with more targets than this is recorded in several records.
+/// An event with more targets than this is recorded in several records, all about as long: the log
+/// tells few with their event alone, and of several records only the first could.
 const RECORD_TARGETS_MAX: usize = 1_000;
 
 /// What follows from a batch of events, in their order.
@@ -169,14 +170,19 @@ impl Fanout {
                 .push(Record::Matched(Matched { event, targets }));
             return;
         }
-        self.records
-            .extend(targets.chunks(RECORD_TARGETS_MAX).map(|targets| {
-                Record::Matched(Matched {
-                    event: event.clone(),
-                    targets: targets.to_vec(),
-                })
-            }));
+        let length = part_length(targets.len(), RECORD_TARGETS_MAX);
+        self.records.extend(targets.chunks(length).map(|targets| {
+            Record::Matched(Matched {
+                event: event.clone(),
+                targets: targets.to_vec(),
+            })
+        }));
     }
+}
+
+/// The length of parts that are all about as long, and none longer than `max`.
+const fn part_length(all: usize, max: usize) -> usize {
+    all.div_ceil(all.div_ceil(max))
 }
 
 /// Where a delivery goes first.
@@ -244,5 +250,19 @@ impl WaysToFunctions<'_> {
                 shard: shard_of(function, shards),
                 is_paused: registry.is_paused(&function.project, &function.name),
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_with_very_many_targets_has_no_short_record() {
+        for all in RECORD_TARGETS_MAX + 1..=5 * RECORD_TARGETS_MAX {
+            let length = part_length(all, RECORD_TARGETS_MAX);
+            let last = all - (all.div_ceil(length) - 1) * length;
+            assert!(length <= RECORD_TARGETS_MAX && last > 400, "{all}: {last}");
+        }
     }
 }

@@ -41,6 +41,7 @@ use crate::inbound::gate::Gate;
 use crate::inbound::gateway::{Gateway, Scripts};
 use crate::inbound::imports::Imports;
 use crate::inbound::keys::Keys;
+use crate::inbound::line_up::LineUp;
 use crate::inbound::operate::Operate;
 use crate::inbound::packages::Packages;
 use crate::inbound::projects::Projects;
@@ -129,6 +130,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     token_keys::start(Arc::clone(&index), tasks);
     let event_shards = broker.topology().event_shards;
     let share = Share::keep(membership, "function-handler", replica, event_shards, tasks);
+    let line_up = LineUp::start(Arc::clone(&waiting_room), tasks);
     for shard in 0..event_shards {
         let name = format!("event shard {shard}");
         let shard = EventShard {
@@ -137,7 +139,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
             index: Arc::clone(&index),
             outbound: outbound.clone(),
             replier: broker.replier(),
-            room: Arc::clone(&waiting_room),
+            line_up: line_up.clone(),
             tasks: tasks.clone(),
             messages_in_hand_max: config.messages_in_hand_max,
             share: share.clone(),

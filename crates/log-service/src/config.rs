@@ -10,6 +10,8 @@ const DAY: Duration = Duration::from_hours(24);
 /// People come back after a week to see what happened.
 const RETENTION_MIN: Duration = DAY.saturating_mul(7);
 
+const OWED_FOR_MAX: Duration = Duration::from_mins(10);
+
 /// `[log_service]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -26,6 +28,9 @@ pub struct Config {
     pub records_max: usize,
     /// How long the first record of a transaction waits for others.
     pub gather_for: settings::Duration,
+    /// Where much goes on, a delivery of which nothing but its event is known has no row for so long,
+    /// and a listing by function or status does not know it; 10m at most.
+    pub owed_for: settings::Duration,
     /// Clients that follow at a time.
     pub followers_max: usize,
 }
@@ -39,6 +44,8 @@ impl Default for Config {
             messages_in_hand_max: 64,
             records_max: 1_000,
             gather_for: Duration::from_millis(50).into(),
+            // Longer than deliveries wait for their worker where everybody keeps up.
+            owed_for: Duration::from_secs(30).into(),
             followers_max: 64,
         }
     }
@@ -60,6 +67,12 @@ impl Config {
             let value = self.records_max;
             faults.add(format!(
                 "log_service.records_max is {value}, and has to be from 1 to 10000"
+            ));
+        }
+        if self.owed_for.get() > OWED_FOR_MAX {
+            let value = self.owed_for;
+            faults.add(format!(
+                "log_service.owed_for is {value}, and has to be 10m or less"
             ));
         }
         if self.gather_for.get() > Duration::from_secs(1) {

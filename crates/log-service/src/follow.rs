@@ -143,9 +143,16 @@ impl Follower {
             .into_iter()
             .filter(|line| self.is_wanted(line))
             .collect();
-        // What was not found has been dropped with its day.
+        // What is not found has no row yet, or has been dropped with its day.
+        let ask_again = now.saturating_add(ASK_AGAIN_AFTER).unwrap_or(now);
+        let oldest = now.saturating_sub(WINDOW).unwrap_or(Timestamp::MIN);
         for id in due {
-            if self.open.get(&id).is_some_and(|ask_at| *ask_at <= now) {
+            if self.open.get(&id).is_none_or(|ask_at| *ask_at > now) {
+                continue;
+            }
+            if id.accepted_at() > oldest {
+                self.open.insert(id, ask_again);
+            } else {
                 self.open.remove(&id);
             }
         }

@@ -1,7 +1,7 @@
 //! Everything that happened: stored, searched and followed.
 //!
-//! Facts come in from the queue of records, many to a transaction (`inbound/records`, `append`),
-//! and are kept by day until they are dropped by day (`expire`). People ask for deliveries and
+//! Facts come in from the queue of records, many to a transaction (`inbound/records`, `append`;
+//! `owed`), and are kept by day until they are dropped by day (`expire`). People ask for deliveries and
 //! for one event's whole story (`query`), or watch what is recorded (`follow`), by gRPC and HTTP. Operators order that what
 //! happened is delivered again (`redrive`).
 //!
@@ -15,6 +15,7 @@ pub mod inbound;
 
 mod append;
 mod expire;
+mod owed;
 
 mod redrive;
 

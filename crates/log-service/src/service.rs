@@ -25,7 +25,7 @@ use crate::inbound::records::{Gathering, Records};
 use crate::inbound::redrives::Orders;
 use crate::query::Reader;
 use crate::redrive::work::{Pages, Worker};
-use crate::{expire, metrics};
+use crate::{expire, metrics, owed};
 
 /// Full names of the gRPC services.
 pub const SERVED: &[&str] = &[
@@ -96,6 +96,8 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     tasks.spawn("records", records.run(is_prepared, tasks.clone()));
     let keep = expire::keep_days(Arc::clone(&store), retention, prepared, tasks.clone());
     tasks.spawn("keep days", keep);
+    let owed = owed::make_owed(Arc::clone(&store), config.owed_for.get(), tasks.clone());
+    tasks.spawn("make owed", owed);
     let watch = database::watch(Arc::clone(&store), database, tasks.clone());
     tasks.spawn("watch the database", watch);
     let worker = Worker {

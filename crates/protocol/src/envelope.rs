@@ -4,9 +4,10 @@ use bytes::Bytes;
 use domain::delivery::{Consignment, Notice, Waiting};
 use domain::event::Event;
 use domain::record::Record;
-use prost::Message;
+use prost::{EncodeError, Message};
 
 use crate::event::ConvertError;
+use crate::record::Writer;
 use crate::wire::v1 as wire;
 
 /// The version that is written, and the newest that is read.
@@ -100,9 +101,45 @@ envelope!(
     |waiting| bytes_of_event(&waiting.event) + BYTES_OF_TARGET,
     |waiting| waiting.event.traceparent.as_deref()
 );
-envelope!(Record, RecordBatch, records [], bytes_of_record, |_record| {
-    None
-});
+impl Envelope for Record {
+    const KIND: &'static str = "tripline.wire.v1.RecordBatch";
+
+    fn write(items: &[Self]) -> Bytes {
+        let head = wire::RecordBatch {
+            schema_version: SCHEMA_VERSION,
+            records: Vec::new(),
+        };
+        let bytes = items.iter().map(bytes_of_record).sum();
+        let mut body = Vec::with_capacity(bytes);
+        // A vector has room for everything.
+        let _written: Result<(), EncodeError> = head.encode(&mut body);
+        let mut writer = Writer::default();
+        for item in items {
+            body.push(RECORDS_KEY);
+            let wire = writer.wire(item);
+            let _written: Result<(), EncodeError> = wire.encode_length_delimited(&mut body);
+        }
+        body.into()
+    }
+
+    fn bytes(&self) -> usize {
+        bytes_of_record(self)
+    }
+
+    fn traceparent(&self) -> Option<&str> {
+        None
+    }
+
+    fn read(body: Bytes) -> Result<Vec<Self>, ReadError> {
+        let kind = Self::KIND;
+        let batch: wire::RecordBatch = decode(kind, body)?;
+        check_version(kind, batch.schema_version)?;
+        read_all(kind, batch.records)
+    }
+}
+
+/// What goes before each of a batch's records: field 2, of a length that follows.
+const RECORDS_KEY: u8 = 2 << 3 | 2;
 
 /// The same envelope as [`Waiting`]'s, with what else the waiting room is told beside it.
 impl Envelope for Notice {

@@ -1,5 +1,6 @@
 //! Records of what happened, between `domain` and the envelope.
 
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use domain::delivery::{ErrorClass, Status};
@@ -59,35 +60,75 @@ fn status(text: &str) -> Result<Status, ConvertError> {
 
 impl From<&Attempted> for wire::Attempted {
     fn from(attempted: &Attempted) -> Self {
-        Self {
-            project: attempted.project.to_string(),
-            eid: id_bytes(attempted.event.uuid()),
-            delivery_id: id_bytes(attempted.delivery.uuid()),
-            trigger: attempted.trigger.to_string(),
-            function: attempted.function.to_string(),
-            number: attempted.number,
-            generation: attempted.generation,
-            started_at_us: to_micros(attempted.started_at),
-            duration_us: duration_micros(attempted.duration),
-            url: attempted.url.clone(),
-            response_status: attempted.response_status.map_or(0, u32::from),
-            error_class: attempted
-                .error_class
-                .map(ErrorClass::as_str)
-                .unwrap_or_default()
-                .to_owned(),
-            error: attempted.error.clone().unwrap_or_default(),
-            request_headers: attempted.request_headers.as_str().to_owned(),
-            response_headers: attempted.response_headers.as_str().to_owned(),
-            response_body: attempted.response_body.clone(),
-            response_truncated: attempted.is_response_truncated,
-            worker: attempted.worker.clone(),
-            traceparent: attempted.traceparent.clone().unwrap_or_default(),
-            request_bytes: attempted.request_bytes,
-            status: attempted.status.as_str().to_owned(),
-            remark: attempted.remark.clone().unwrap_or_default(),
-            next_attempt_at_us: attempted.next_attempt_at.map(to_micros),
+        let mut wire = Self::default();
+        fill(&mut wire, attempted);
+        wire
+    }
+}
+
+/// Makes `wire` say what was attempted, whatever it said before; its texts keep their memory.
+fn fill(wire: &mut wire::Attempted, attempted: &Attempted) {
+    let error_class = attempted.error_class.map(ErrorClass::as_str);
+    for (text, value) in [
+        (&mut wire.project, attempted.project.as_str()),
+        (&mut wire.trigger, attempted.trigger.as_str()),
+        (&mut wire.url, &attempted.url),
+        (&mut wire.error_class, error_class.unwrap_or_default()),
+        (
+            &mut wire.error,
+            attempted.error.as_deref().unwrap_or_default(),
+        ),
+        (
+            &mut wire.request_headers,
+            attempted.request_headers.as_str(),
+        ),
+        (
+            &mut wire.response_headers,
+            attempted.response_headers.as_str(),
+        ),
+        (&mut wire.worker, &attempted.worker),
+        (
+            &mut wire.traceparent,
+            attempted.traceparent.as_deref().unwrap_or_default(),
+        ),
+        (&mut wire.status, attempted.status.as_str()),
+        (
+            &mut wire.remark,
+            attempted.remark.as_deref().unwrap_or_default(),
+        ),
+    ] {
+        text.clear();
+        text.push_str(value);
+    }
+    wire.function.clear();
+    // Writing into a text does not fail.
+    let _written: fmt::Result = write!(wire.function, "{}", attempted.function);
+    wire.eid = id_bytes(attempted.event.uuid());
+    wire.delivery_id = id_bytes(attempted.delivery.uuid());
+    wire.number = attempted.number;
+    wire.generation = attempted.generation;
+    wire.started_at_us = to_micros(attempted.started_at);
+    wire.duration_us = duration_micros(attempted.duration);
+    wire.response_status = attempted.response_status.map_or(0, u32::from);
+    wire.response_body = attempted.response_body.clone();
+    wire.response_truncated = attempted.is_response_truncated;
+    wire.request_bytes = attempted.request_bytes;
+    wire.next_attempt_at_us = attempted.next_attempt_at.map(to_micros);
+}
+
+/// Writes records one after the other through the same memory: each attempt has a dozen texts, and
+/// no copy of them is needed for longer than it takes to write it.
+#[derive(Debug, Default)]
+pub(crate) struct Writer(wire::Record);
+
+impl Writer {
+    /// The record as it is written.
+    pub(crate) fn wire(&mut self, record: &Record) -> &wire::Record {
+        match (record, &mut self.0.fact) {
+            (Record::Attempted(attempted), Some(Fact::Attempted(wire))) => fill(wire, attempted),
+            (record, _) => self.0 = record.into(),
         }
+        &self.0
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod days;
 pub(crate) mod implement;
+pub(crate) mod owed;
 pub(crate) mod read;
 pub(crate) mod rows;
 
@@ -93,7 +94,15 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// already stays, and a delivery's state never goes back to an older attempt's. A record that
     /// can never be stored (too old to be kept, or refused by the database) is left out with a
     /// warning, so that it does not hold up the others.
+    ///
+    /// Where much is matched at once, what is owed is told with its event alone. A delivery of which
+    /// nothing else is known then has no row, until [`make_owed`](Self::make_owed) gives it one: who
+    /// asks for its event is told of it, who asks for deliveries by function or status is not.
     async fn record(&self, records: &[Record]) -> Result<(), Error>;
+
+    /// Gives those deliveries rows that were told with their event before this time and of which
+    /// nothing else became known; one batch, as it was stored. Whether there was one.
+    async fn make_owed(&self, told_before: Timestamp) -> Result<bool, Error>;
 
     /// Newest first; at most 1,000 lines.
     async fn deliveries(

@@ -62,6 +62,11 @@ const POSTGRES: &Listed = &[
         "gateway",
         include_str!("../migrations/postgres/0012_gateway.sql"),
     ),
+    (
+        14,
+        "owed",
+        include_str!("../migrations/postgres/0014_owed.sql"),
+    ),
 ];
 
 const SQLITE_TRIPLINE: &Listed = &[
@@ -122,6 +127,11 @@ const SQLITE_LOGS: &Listed = &[
         3,
         "first_attempts",
         include_str!("../migrations/sqlite/logs/0003_first_attempts.sql"),
+    ),
+    (
+        4,
+        "owed",
+        include_str!("../migrations/sqlite/logs/0004_owed.sql"),
     ),
 ];
 

@@ -16,6 +16,8 @@ mod lines;
 mod log_listing;
 #[path = "conformance/logs.rs"]
 mod logs;
+#[path = "conformance/owed.rs"]
+mod owed;
 #[path = "conformance/packages.rs"]
 mod packages;
 #[path = "conformance/records.rs"]
@@ -293,6 +295,11 @@ on_both_databases! {
         x_12_days_past_their_time_are_dropped,
         s2_16_s2_17_s2_18_views_have_the_columns_of_space_cloud,
         a_large_batch_is_stored_whole;
+    owed:
+        what_is_owed_is_known_with_its_event_before_it_has_a_row,
+        only_what_nothing_else_is_known_of_is_given_a_row,
+        what_is_for_later_says_when_with_and_without_a_row,
+        where_little_goes_on_or_one_event_owes_much_there_are_rows_at_once;
     redrives:
         an_order_comes_back_as_it_was_given,
         what_an_order_is_about_comes_oldest_first,

@@ -9,7 +9,7 @@ use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, Sampler, SdkTracerProvider};
 use tracing::{Metadata, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, FilterExt as _, ParseError, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, FilterFn, ParseError, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -72,23 +72,29 @@ impl Drop for Guard {
 /// running Tokio runtime in that case. In a process that has set up logging before (a test),
 /// that first set-up stays.
 pub fn start(service: &str, config: &Config) -> Result<Guard, Error> {
-    let log_layer = log_layer(config)?;
+    let logged = filter(&config.log_filter)?;
     let provider = tracer_provider(service, config)?;
-    let trace_layer = match &provider {
+    let started = match &provider {
         Some(provider) => {
             let tracer = provider.tracer("tripline");
-            let layer = tracing_opentelemetry::layer()
+            let traces = tracing_opentelemetry::layer()
                 .with_tracer(tracer)
                 .with_threads(false);
             let directives = [&[config.trace_filter.as_str()], &NEVER_TRACED[..]].concat();
-            Some(layer.with_filter(filter(&directives.join(","))?))
+            let traced = filter(&directives.join(","))?;
+            tracing_subscriber::registry()
+                .with(log_layer(config).with_filter(logged.and(events_only())))
+                .with(traces.with_filter(traced))
+                .try_init()
         }
-        None => None,
+        // Filters over everything, not of one layer: what nobody hears of is not even made.
+        None => tracing_subscriber::registry()
+            .with(log_layer(config))
+            .with(logged)
+            .with(events_only())
+            .try_init(),
     };
-    let subscriber = tracing_subscriber::registry()
-        .with(log_layer)
-        .with(trace_layer);
-    if let Err(error) = subscriber.try_init() {
+    if let Err(error) = started {
         tracing::debug!(%error, "logging is set up already");
     }
     Ok(Guard { provider })
@@ -101,20 +107,20 @@ fn filter(directives: &str) -> Result<EnvFilter, Error> {
     })
 }
 
-fn log_layer<S>(config: &Config) -> Result<Box<dyn Layer<S> + Send + Sync>, Error>
+fn log_layer<S>(config: &Config) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    // Spans are for the collector alone: where there is none they cost nothing.
-    let filter = filter(&config.log_filter)?.and(filter_fn(is_event as fn(&Metadata<'_>) -> bool));
-    Ok(match config.log_format {
-        LogFormat::Human => layer
-            .with_ansi(io::stderr().is_terminal())
-            .with_filter(filter)
-            .boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
-    })
+    match config.log_format {
+        LogFormat::Human => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
+}
+
+/// Spans are for the collector alone.
+fn events_only() -> FilterFn {
+    filter_fn(is_event as fn(&Metadata<'_>) -> bool)
 }
 
 fn is_event(metadata: &Metadata<'_>) -> bool {

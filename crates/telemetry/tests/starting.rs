@@ -36,3 +36,15 @@ fn starting_twice_is_no_fault() {
     first.shutdown();
     second.shutdown();
 }
+
+#[test]
+fn without_a_collector_nobody_makes_spans_and_events_are_logged_all_the_same() {
+    let config = Config::default();
+    assert_eq!(config.otlp_endpoint, None);
+    let guard = start("log-service", &config).unwrap();
+    assert!(tracing::info_span!("deliver").is_disabled());
+    assert!(tracing::error_span!("deliver").is_disabled());
+    assert!(tracing::event_enabled!(tracing::Level::INFO));
+    assert!(!tracing::event_enabled!(tracing::Level::TRACE));
+    guard.shutdown();
+}

@@ -15,6 +15,9 @@ use crate::topology::{Queue, Topology};
 
 /// Twice this without a sign of life, and the connection is given up.
 const HEARTBEAT_SECONDS: u16 = 10;
+/// Unless the URL says another one. lapin holds room for 64 frames of each connection, all of it in
+/// use from the beginning: 8 MiB with the broker's own limit of 128 KiB.
+const FRAME_BYTES_MAX: u32 = 32 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A queue takes some 12 ms to come into being, and there may be a few hundred.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -76,6 +79,7 @@ impl Connector {
             .parse()
             .map_err(ConfigError::Url)?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
         let topology = config.topology();
         Ok(Self {
             uri,

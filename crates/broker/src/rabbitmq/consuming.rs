@@ -83,12 +83,13 @@ impl Consumer for RabbitConsumer {
     }
 
     async fn cancel(&mut self) {
-        self.inbox.close();
         self.stop.send_replace(true);
         let ended = self.is_taking.wait_for(|is_taking| !is_taking);
         if timeout(CANCEL_TIMEOUT, ended).await.is_err() {
             tracing::warn!(queue = %self.queue, "RabbitMQ does not answer to a cancel");
         }
+        // Closed already, unless there was no connection.
+        self.inbox.close();
     }
 }
 

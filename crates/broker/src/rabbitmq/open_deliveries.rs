@@ -146,6 +146,11 @@ impl OpenDeliveries {
         self.open.len()
     }
 
+    /// How many are not done.
+    pub(super) fn in_hand(&self) -> usize {
+        self.open.len() - self.done
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }

@@ -44,6 +44,7 @@ on_both! {
     queues::what_is_acknowledged_never_comes_again,
     queues::what_cannot_be_read_is_set_aside_with_its_reason,
     queues::only_one_consumer_is_served_until_it_cancels,
+    queues::a_hand_over_keeps_the_order_of_what_was_fetched_and_not_taken,
     queues::records_are_shared_by_all_consumers,
     queues::what_is_in_hand_can_be_acknowledged_after_a_cancel,
     queues::a_dropped_consumer_gives_back_what_it_did_not_take,

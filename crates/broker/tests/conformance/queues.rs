@@ -202,6 +202,24 @@ pub(crate) async fn only_one_consumer_is_served_until_it_cancels(ground: Ground)
     system.stop().await;
 }
 
+pub(crate) async fn a_hand_over_keeps_the_order_of_what_was_fetched_and_not_taken(ground: Ground) {
+    const ALL: u32 = 300;
+    let system = ground.open().await;
+    let queue = Queue::Events(0);
+    system.publish_all(queue, numbers(0..ALL / 2)).await;
+    let mut active = system.consume(queue, 20);
+    let mut texts = take_texts(&mut active, 3).await;
+    let mut standing_by = system.consume(queue, 20);
+    // More than the first one fetches, some of it before and some after it cancels.
+    let (_, ()) = tokio::join!(
+        system.publish_all(queue, numbers(ALL / 2..ALL)),
+        active.cancel()
+    );
+    texts.extend(take_texts(&mut standing_by, numbers(3..ALL).count()).await);
+    assert_eq!(texts, numbers(0..ALL).collect::<Vec<_>>());
+    system.stop().await;
+}
+
 pub(crate) async fn records_are_shared_by_all_consumers(ground: Ground) {
     let system = ground.open().await;
     let mut one = system.consume(Queue::Records, 2);

@@ -56,8 +56,8 @@ pub fn compose_batch(
     let user_agent = HeaderValue::from_static(USER_AGENT);
     head.fields.push((header::USER_AGENT, user_agent));
     let size = u32::try_from(calls.len()).unwrap_or(u32::MAX);
-    head.push_number(BATCH_SIZE, size)?;
-    head.push_number(WEBHOOK_TIMESTAMP, first.now.as_second())?;
+    head.push_display(BATCH_SIZE, size)?;
+    head.push_display(WEBHOOK_TIMESTAMP, first.now.as_second())?;
     let depth = |call: &&Call<'_>| Lineage::of_call(call.event, &function.name).depth;
     if let Some(deepest) = calls.iter().max_by_key(depth) {
         push_lineage(&mut head, deepest)?;

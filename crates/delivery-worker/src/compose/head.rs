@@ -1,6 +1,6 @@
 //! The head of a request while it is put together.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use bytes::BytesMut;
 use domain::delivery::{ErrorClass, Outcome};
@@ -51,13 +51,14 @@ impl Head {
         Ok(())
     }
 
-    pub(super) fn push_number(
+    /// What is shown as it is written, a number or an id.
+    pub(super) fn push_display(
         &mut self,
         name: HeaderName,
-        number: impl Into<i128>,
+        value: impl Display,
     ) -> Result<(), Outcome> {
         let unwritable = |error: String| impossible(ErrorClass::Render, error);
-        write!(self.text, "{}", number.into()).map_err(|error| unwritable(error.to_string()))?;
+        write!(self.text, "{value}").map_err(|error| unwritable(error.to_string()))?;
         let value = HeaderValue::from_maybe_shared(self.text.split().freeze());
         let value = value.map_err(|error| unwritable(error.to_string()))?;
         self.fields.push((name, value));
@@ -93,13 +94,13 @@ mod tests {
     fn values_are_as_they_were_pushed_and_what_would_begin_another_field_is_refused() {
         let mut head = Head::new();
         head.push(name_of("ce-id").unwrap(), "a b").unwrap();
-        head.push_number(HeaderName::from_static("x-attempt"), 7_u32)
+        head.push_display(HeaderName::from_static("x-attempt"), 7_u32)
             .unwrap();
         let long = "x".repeat(3 * TEXT_BYTES);
         head.push(HeaderName::from_static("x-long"), &long).unwrap();
         let evil = head.push(HeaderName::from_static("x-evil"), "a\r\nx-b: c");
         assert!(matches!(evil, Err(Outcome::Impossible { .. })), "{evil:?}");
-        head.push_number(HeaderName::from_static("x-at"), -1_i64)
+        head.push_display(HeaderName::from_static("x-at"), -1_i64)
             .unwrap();
         let fields: Vec<_> = head
             .fields

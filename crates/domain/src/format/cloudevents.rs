@@ -84,7 +84,7 @@ pub(super) fn render_binary(input: &RenderInput<'_>) -> Result<Rendered, RenderE
                 Value::Text(text) => encode_header_value(&text),
                 Value::Integer(number) => number.to_string(),
             };
-            (format!("ce-{name}"), value)
+            (header_name(name), value)
         })
         .collect();
     Ok(Rendered {
@@ -92,6 +92,27 @@ pub(super) fn render_binary(input: &RenderInput<'_>) -> Result<Rendered, RenderE
         headers,
         body: event.data.clone(),
     })
+}
+
+/// The header of an attribute; that of most is known.
+fn header_name(attribute: &str) -> Cow<'static, str> {
+    let known = match attribute {
+        "specversion" => "ce-specversion",
+        "id" => "ce-id",
+        "source" => "ce-source",
+        "type" => "ce-type",
+        "subject" => "ce-subject",
+        "time" => "ce-time",
+        "eventnumber" => "ce-eventnumber",
+        "eventname" => "ce-eventname",
+        "actorid" => "ce-actorid",
+        "actorkind" => "ce-actorkind",
+        "depth" => "ce-depth",
+        "partitionkey" => "ce-partitionkey",
+        "traceparent" => "ce-traceparent",
+        other => return Cow::Owned(format!("ce-{other}")),
+    };
+    Cow::Borrowed(known)
 }
 
 /// All attributes but the data's media type, which each mode puts somewhere else.

@@ -14,6 +14,11 @@ pub struct DecodeError;
 
 /// Writes an attribute's value so that it may stand in a `ce-*` header.
 pub fn encode_header_value(value: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'%';
+    // As nearly all are.
+    if value.bytes().all(is_plain) {
+        return value.to_owned();
+    }
     utf8_percent_encode(value, ENCODED).to_string()
 }
 

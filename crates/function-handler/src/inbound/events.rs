@@ -6,22 +6,19 @@ use std::time::Duration;
 
 use broker::{Acknowledgement, Broker, Consumer, PublishError, Queue, Received, Replier};
 use coordination::Share;
-use domain::delivery::Waiting;
 use domain::event::Event;
 use domain::schedule::schedule_of;
 use domain::session::{RevocationSubject, SessionRevocation, deleted_user};
-use futures::stream::{FuturesOrdered, StreamExt as _};
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use lifecycle::Tasks;
 use protocol::envelope::Envelope as _;
 use protocol::reply;
-use storage::WaitingRoom;
-use storage::waiting_room::WaitingRow;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
+use super::line_up::LineUp;
 use super::read_or_set_aside;
-use super::waiting::row_of;
 use crate::error::with_causes;
 use crate::index::Index;
 use crate::match_events::match_events;
@@ -34,8 +31,9 @@ const EVENTS_MAX: usize = 256;
 /// … or about so many bytes of them.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-/// While the confirms of one batch are awaited, the next ones are matched.
-const BATCHES_IN_FLIGHT_MAX: usize = 8;
+/// While the confirms of one batch are awaited, or the database for what stands in line, the next
+/// ones are matched.
+const BATCHES_IN_FLIGHT_MAX: usize = 32;
 
 /// The only consumer of one event shard, as far as the broker lets it.
 #[derive(Debug)]
@@ -45,14 +43,14 @@ pub struct EventShard {
     pub index: Arc<Index>,
     pub outbound: Outbound,
     pub replier: Replier,
-    pub room: Arc<dyn WaitingRoom>,
+    pub line_up: LineUp,
     pub tasks: Tasks,
     pub messages_in_hand_max: u16,
     /// Which shards this replica should serve, for as long as the others are alive.
     pub share: Share,
 }
 
-/// While the database is away, deliveries that must stand in line are tried again this often.
+/// While the database is away, it is tried again this often.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
@@ -94,7 +92,7 @@ impl EventShard {
     async fn consume(&mut self, stopping: &mut (impl Future<Output = ()> + Unpin)) -> bool {
         let queue = Queue::Events(self.shard);
         let mut consumer = self.broker.consume(queue, self.messages_in_hand_max);
-        let mut in_flight = FuturesOrdered::new();
+        let mut in_flight = FuturesUnordered::new();
         // Only the one active consumer of a shard is given anything.
         let mut is_active = false;
         let is_over = loop {
@@ -108,7 +106,7 @@ impl EventShard {
                     is_active = true;
                     let batch = Batch::take(first, consumer.as_mut());
                     match self.begin(batch).await {
-                        Ok(begun) => in_flight.push_back(begun),
+                        Ok(begun) => in_flight.push(begun),
                         Err(error) => {
                             info!(%queue, %error, "events are left to the next consumer");
                             break true;
@@ -143,10 +141,20 @@ impl EventShard {
         for (to, reply) in std::mem::take(&mut fanout.replies) {
             self.replier.reply(&to, reply::write(&reply));
         }
-        // Before anything of the next batch: the order of the rows is that of the events.
-        self.line_up(&std::mem::take(&mut fanout.in_line)).await?;
+        // Before anything of the next batch: the order of the rows is that of the events. Nobody else
+        // waits for them.
+        let lined_up = match std::mem::take(&mut fanout.in_line) {
+            none if none.is_empty() => None,
+            in_line => Some(self.line_up.put(&in_line).await?),
+        };
         let sent = self.outbound.send(fanout).await?;
         Ok(async move {
+            if let Some(lined_up) = lined_up
+                && lined_up.await.is_err()
+            {
+                info!("events whose deliveries are not in line are left to the next consumer");
+                return;
+            }
             match sent.durable().await {
                 Ok(()) => acknowledgements.into_iter().for_each(Acknowledgement::ack),
                 // Dropped, they go back to the queue and come again.
@@ -206,32 +214,6 @@ impl EventShard {
                 back_off = (back_off * 2).min(BACK_OFF_MAX);
             }
         }
-        Ok(())
-    }
-
-    /// Stores what must stand in line. Nothing else of the shard goes on before: it could be an
-    /// event of the same key.
-    async fn line_up(&self, in_line: &[Waiting]) -> Result<(), PublishError> {
-        if in_line.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<_> = in_line
-            .iter()
-            .map(|waiting| WaitingRow {
-                order_key: waiting.event.ordering_key().map(ToOwned::to_owned),
-                ..row_of(waiting)
-            })
-            .collect();
-        let mut back_off = BACK_OFF_MIN;
-        while let Err(error) = self.room.line_up(&rows).await {
-            warn!(error = %with_causes(&error), rows = rows.len(), "deliveries cannot be put in line");
-            if self.tasks.is_stopping() {
-                return Err(PublishError::Unavailable);
-            }
-            sleep(back_off).await;
-            back_off = (back_off * 2).min(BACK_OFF_MAX);
-        }
-        metrics::stored(rows.len());
         Ok(())
     }
 }

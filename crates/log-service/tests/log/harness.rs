@@ -135,7 +135,11 @@ pub(crate) async fn start_on(
         keys_required: false,
         replica: "log-1".to_owned(),
     };
-    let service = build(&Config::default(), parts, &tasks).unwrap();
+    let config = Config {
+        owed_for: Duration::from_secs(1).into(),
+        ..Config::default()
+    };
+    let service = build(&config, parts, &tasks).unwrap();
     let surface = Surface {
         routes: service.grpc(Routes::default()),
         served: SERVED.to_vec(),

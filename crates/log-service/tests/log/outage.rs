@@ -101,6 +101,10 @@ mod picky {
             self.store.record(records).await
         }
 
+        async fn make_owed(&self, told_before: Timestamp) -> Result<bool, Error> {
+            self.store.make_owed(told_before).await
+        }
+
         async fn deliveries(
             &self,
             project: &ProjectName,

@@ -47,6 +47,43 @@ async fn the_last_attempt_counts_on_postgres() {
     the_last_attempt_counts_whatever_order_records_come_in(&system).await;
 }
 
+/// Of a hundred events at once only one delivery is tried.
+async fn what_is_owed_under_load_is_listed_by_status_when_it_stays_untried(system: &System) {
+    const EVENTS: u8 = 100;
+    let events: Vec<_> = (0..EVENTS)
+        .map(|number| event(number, "order.placed"))
+        .collect();
+    let mut records: Vec<_> = events
+        .iter()
+        .map(|event| matched(event, &["welcome"]))
+        .collect();
+    records.push(attempted(&events[7], "welcome", 1, 200));
+    system.publish(&records).await;
+    system.lines("page_size=1000", EVENTS.into()).await;
+    let (_, story) = system.get("/v1/projects/default/events/event-8").await;
+    assert_eq!(story["deliveries"][0]["line"]["status"], "staged");
+    let staged = system
+        .lines("status=staged&page_size=1000", usize::from(EVENTS) - 1)
+        .await;
+    assert!(staged.iter().all(|line| line["function"] == "welcome"));
+    assert_eq!(
+        system.lines("status=processed", 1).await[0]["event_id"],
+        "event-7"
+    );
+}
+
+#[tokio::test]
+async fn what_is_owed_under_load_is_listed_on_sqlite() {
+    let system = start(Database::Sqlite).await;
+    what_is_owed_under_load_is_listed_by_status_when_it_stays_untried(&system).await;
+}
+
+#[tokio::test]
+async fn what_is_owed_under_load_is_listed_on_postgres() {
+    let system = start(Database::Postgres).await;
+    what_is_owed_under_load_is_listed_by_status_when_it_stays_untried(&system).await;
+}
+
 #[tokio::test]
 async fn an_event_that_matched_nothing_is_a_line_without_a_delivery() {
     let system = start(Database::Sqlite).await;

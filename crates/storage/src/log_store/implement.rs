@@ -16,17 +16,24 @@ macro_rules! implement_log_reading {
             limit: u32,
         ) -> Result<Vec<DeliveryLine>, Error> {
             let limit = limit.min(LINES_MAX);
-            if filter.asks_for_deliveries() {
+            if filter.asks_for_deliveries() && !filter.names_an_event() {
                 return list_deliveries(pool, project, filter, before, limit).await;
             }
             let events = list_events(pool, project, filter, before, limit).await?;
-            let mut states = states_of(pool, project, events.iter().map(|line| line.eid)).await?;
-            let lines = events.into_iter().flat_map(|line| {
-                let states = states.remove(&line.eid).unwrap_or_default();
-                line.with_each(states)
+            let eids = events.iter().map(|(line, _)| line.eid);
+            let mut states = states_of(pool, project, eids).await?;
+            let mut lines = Vec::with_capacity(events.len());
+            for (line, owed) in events {
+                let mut states = states.remove(&line.eid).unwrap_or_default();
+                owed.complete(line.eid, &mut states)?;
+                states.sort_by_key(|state| Reverse(state.id));
+                lines.extend(line.with_each(states));
+            }
+            lines.retain(|line| {
+                before.is_none_or(|before| line.comes_after(before)) && filter.admits(line)
             });
-            let is_next = |line: &DeliveryLine| before.is_none_or(|before| line.comes_after(before));
-            Ok(lines.filter(is_next).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
+            lines.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            Ok(lines)
         }
 
         /// Lines that are deliveries, in the order of their ids.
@@ -105,9 +112,10 @@ macro_rules! implement_log_reading {
             filter: &DeliveryFilter,
             before: Option<Cursor>,
             limit: u32,
-        ) -> Result<Vec<DeliveryLine>, Error> {
+        ) -> Result<Vec<(DeliveryLine, Owed<'static>)>, Error> {
             let mut question = Question::new(
-                "SELECT e.eid, e.client_id, e.event_type, e.subject, e.accepted_at_us FROM events AS e",
+                "SELECT e.eid, e.client_id, e.event_type, e.subject, e.accepted_at_us, e.owed \
+                 FROM events AS e",
             );
             question.push(" WHERE e.project = ").push_bind(project.as_str().to_owned());
             push_event_conditions(&mut question, filter);
@@ -119,7 +127,7 @@ macro_rules! implement_log_reading {
             }
             question.push(" ORDER BY e.eid DESC LIMIT ").push_bind(i64::from(limit) + 1);
             let rows = question.build().fetch_all(pool).await?;
-            rows.iter().map(read_event_line).collect()
+            rows.iter().map(|row| Ok((read_event_line(row)?, read_owed(row)?))).collect()
         }
 
         /// First attempts that no delivery's row holds yet; mostly they were only reported again.
@@ -158,7 +166,7 @@ macro_rules! implement_log_reading {
             project: &ProjectName,
             events: impl Iterator<Item = EventId>,
         ) -> Result<HashMap<EventId, Vec<DeliveryState>>, Error> {
-            let spans: BTreeSet<_> = events.map(span_of).collect();
+            let spans: BTreeSet<_> = events.map(|event| span_of(event.accepted_at())).collect();
             let mut found: HashMap<EventId, Vec<DeliveryState>> = HashMap::new();
             if spans.is_empty() {
                 return Ok(found);
@@ -176,9 +184,6 @@ macro_rules! implement_log_reading {
             for row in question.build().fetch_all(pool).await? {
                 let eid = EventId::from_uuid(row.try_get("eid")?);
                 found.entry(eid).or_default().push(read_state(&row)?);
-            }
-            for states in found.values_mut() {
-                states.sort_by_key(|state| Reverse(state.id));
             }
             Ok(found)
         }
@@ -211,9 +216,12 @@ macro_rules! implement_log_reading {
             project: &ProjectName,
             reference: &EventReference,
         ) -> Result<Option<EventHistory>, Error> {
-            let Some(event) = find_event(pool, project, reference).await? else { return Ok(None) };
+            let Some((event, owed)) = find_event(pool, project, reference).await? else {
+                return Ok(None);
+            };
             let mut states = states_of(pool, project, std::iter::once(event.eid)).await?;
             let mut states = states.remove(&event.eid).unwrap_or_default();
+            owed.complete(event.eid, &mut states)?;
             states.sort_by(|one, other| one.trigger.cmp(&other.trigger));
             let mut deliveries = Vec::with_capacity(states.len());
             for state in states {
@@ -227,10 +235,11 @@ macro_rules! implement_log_reading {
             pool: &Pool,
             project: &ProjectName,
             reference: &EventReference,
-        ) -> Result<Option<Event>, Error> {
+        ) -> Result<Option<(Event, Owed<'static>)>, Error> {
             let mut question = Question::new(
                 "SELECT e.eid, e.client_id, e.source, e.event_type, e.subject, e.time_us, \
-                 e.accepted_at_us, e.data_content_type, e.data, e.attributes FROM events AS e",
+                 e.accepted_at_us, e.data_content_type, e.data, e.attributes, e.owed \
+                 FROM events AS e",
             );
             question.push(" WHERE e.project = ").push_bind(project.as_str().to_owned());
             let filter = DeliveryFilter { event: Some(reference.clone()), ..DeliveryFilter::default() };
@@ -243,13 +252,78 @@ macro_rules! implement_log_reading {
                 .bind(delivery.uuid())
                 .fetch_optional(pool)
                 .await?;
-                let Some(eid) = eid else { return Ok(None) };
+                let eid = match eid {
+                    Some(eid) => eid,
+                    None => match event_that_owes(pool, project, *delivery).await? {
+                        Some(eid) => eid.uuid(),
+                        None => return Ok(None),
+                    },
+                };
                 question.push(" AND e.eid = ").push_bind(eid);
             }
             // A client may use an id again, after a day: the newest event has it.
             question.push(" ORDER BY e.eid DESC LIMIT 1");
             let row = question.build().fetch_optional(pool).await?;
-            row.as_ref().map(|row| read_event(row, project)).transpose()
+            row.as_ref().map(|row| Ok((read_event(row, project)?, read_owed(row)?))).transpose()
+        }
+
+        /// The event of a delivery that has no row yet.
+        async fn event_that_owes(
+            pool: &Pool,
+            project: &ProjectName,
+            delivery: DeliveryId,
+        ) -> Result<Option<EventId>, Error> {
+            let (first, end) = span_of(delivery.accepted_at());
+            let rows = sqlx::query(
+                "SELECT eid, owed FROM events WHERE project = $1 AND eid >= $2 AND eid < $3 \
+                 AND owed IS NOT NULL",
+            )
+            .bind(project.as_str())
+            .bind(first)
+            .bind(end)
+            .fetch_all(pool)
+            .await?;
+            for row in &rows {
+                let event = EventId::from_uuid(row.try_get("eid")?);
+                if read_owed(row)?.holds(event, delivery) {
+                    return Ok(Some(event));
+                }
+            }
+            Ok(None)
+        }
+
+        /// Makes the rows that were spared, of these events: of one batch, so hardly ever in two steps.
+        async fn make_owed(
+            connection: &mut <$database as sqlx::Database>::Connection,
+            project: &str,
+            events: &[Uuid],
+        ) -> Result<(), Error> {
+            for some in events.chunks(BOUND_MAX) {
+                let mut question =
+                    Question::new("SELECT eid, owed FROM events WHERE owed IS NOT NULL AND project = ");
+                question.push_bind(project.to_owned()).push(" AND eid IN (");
+                let mut list = question.separated(", ");
+                for event in some {
+                    list.push_bind(*event);
+                }
+                question.push(")");
+                let found = question.build().fetch_all(&mut *connection).await?;
+                let found = found.iter().map(|row| {
+                    Ok((EventId::from_uuid(row.try_get("eid")?), read_owed(row)?))
+                });
+                let found = found.collect::<Result<Vec<_>, Error>>()?;
+                let mut rows: Vec<DeliveryRow<'_>> =
+                    found.iter().flat_map(|(event, owed)| owed.rows(project, *event)).collect();
+                // In the order of their keys, as everybody inserts them.
+                rows.sort_by_key(|row| row.delivery);
+                insert_deliveries(connection, &rows).await?;
+            }
+            Ok(())
+        }
+
+        fn read_owed(row: &$row) -> Result<Owed<'static>, Error> {
+            let text: Option<String> = row.try_get("owed")?;
+            Owed::from_text(text.as_deref())
         }
 
         async fn attempts_of(

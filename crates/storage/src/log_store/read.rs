@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::delivery::{ErrorClass, Status};
-use domain::id::{EventId, first_id_at};
+use domain::id::first_id_at;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -13,6 +13,9 @@ use crate::columns::from_micros;
 
 /// No answer is longer than this many lines.
 pub(crate) const LINES_MAX: u32 = 1000;
+
+/// Both databases take more parameters than this.
+pub(crate) const BOUND_MAX: usize = 10_000;
 
 pub(crate) const DELIVERY_COLUMNS: &str = "SELECT d.eid, d.delivery_id, d.trigger_name, \
      d.function_name, d.generation, d.attempts, d.status, d.remark, d.next_attempt_at_us, \
@@ -33,6 +36,32 @@ impl DeliveryFilter {
             || self.function.is_some()
             || self.trigger.is_some()
             || matches!(self.event, Some(EventReference::Delivery(_)))
+    }
+
+    /// Whether it is about one event, of which everything is known.
+    pub(crate) const fn names_an_event(&self) -> bool {
+        matches!(
+            self.event,
+            Some(EventReference::Internal(_) | EventReference::Client(_))
+        )
+    }
+
+    /// Whether a line of an event that meets the conditions meets those on deliveries too.
+    pub(crate) fn admits(&self, line: &DeliveryLine) -> bool {
+        if !self.asks_for_deliveries() {
+            return true;
+        }
+        line.delivery.as_ref().is_some_and(|state| {
+            (self.statuses.is_empty() || self.statuses.contains(&state.status))
+                && self
+                    .function
+                    .as_ref()
+                    .is_none_or(|name| *name == state.function)
+                && self
+                    .trigger
+                    .as_ref()
+                    .is_none_or(|name| *name == state.trigger)
+        })
     }
 }
 
@@ -68,9 +97,8 @@ impl DeliveryLine {
     }
 }
 
-/// The range of ids in which the deliveries of an event lie.
-pub(crate) fn span_of(event: EventId) -> (Uuid, Uuid) {
-    let time = event.accepted_at();
+/// The range of ids in which an event of this time lies, to the millisecond, and its deliveries.
+pub(crate) fn span_of(time: Timestamp) -> (Uuid, Uuid) {
     let end = time.saturating_add(MILLISECOND).unwrap_or(Timestamp::MAX);
     (first_id_at(time), first_id_at(end))
 }

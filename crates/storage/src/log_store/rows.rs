@@ -10,6 +10,7 @@ use domain::record::{Attempted, Matched, Record, Settled};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::owed::{self, Owed, Owing};
 use crate::Error;
 use crate::columns::{duration_micros, from_micros, micros, signed, without_zero};
 
@@ -68,6 +69,8 @@ pub(crate) struct EventRow<'a> {
     pub(crate) data_content_type: Option<Cow<'a, str>>,
     pub(crate) data: &'a [u8],
     pub(crate) attributes: Option<String>,
+    /// Whom its deliveries are for, where they have no rows.
+    pub(crate) owed: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -128,11 +131,25 @@ pub(crate) struct Rows<'a> {
     events: BTreeMap<(&'a str, Uuid), EventRow<'a>>,
     deliveries: BTreeMap<(&'a str, Uuid), DeliveryRow<'a>>,
     attempts: BTreeMap<(Uuid, i64, i64), AttemptRow<'a>>,
+    owed: BTreeMap<&'a str, Vec<Owing>>,
+    is_busy: bool,
+}
+
+/// The rows of a batch, table by table.
+pub(crate) struct Tables<'a> {
+    pub(crate) events: Vec<EventRow<'a>>,
+    pub(crate) deliveries: Vec<DeliveryRow<'a>>,
+    pub(crate) attempts: Vec<AttemptRow<'a>>,
+    /// What is told with its event, project by project.
+    pub(crate) owed: Vec<(&'a str, Vec<Owing>)>,
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn of(records: impl IntoIterator<Item = &'a Record>) -> Result<Self, Error> {
-        let mut rows = Self::default();
+    pub(crate) fn of(records: &[&'a Record]) -> Result<Self, Error> {
+        let mut rows = Self {
+            is_busy: owed::is_busy(records),
+            ..Self::default()
+        };
         for record in records {
             match record {
                 Record::Matched(matched) => rows.add_matched(matched)?,
@@ -143,41 +160,45 @@ impl<'a> Rows<'a> {
         Ok(rows)
     }
 
-    pub(crate) fn into_parts(
-        self,
-    ) -> (Vec<EventRow<'a>>, Vec<DeliveryRow<'a>>, Vec<AttemptRow<'a>>) {
-        (
-            self.events.into_values().collect(),
-            self.deliveries.into_values().collect(),
-            self.attempts.into_values().collect(),
-        )
+    pub(crate) fn into_tables(mut self) -> Tables<'a> {
+        for (project, owed) in &mut self.owed {
+            // Something else of the batch has made it a row.
+            owed.retain(|one| !self.deliveries.contains_key(&(*project, one.delivery)));
+        }
+        let owed = self.owed.into_iter().filter(|(_, owed)| !owed.is_empty());
+        Tables {
+            owed: owed.collect(),
+            events: self.events.into_values().collect(),
+            deliveries: self.deliveries.into_values().collect(),
+            attempts: self.attempts.into_values().collect(),
+        }
     }
 
     fn add_matched(&mut self, matched: &'a Matched) -> Result<(), Error> {
         let event = &matched.event;
         let project = event.project.as_str();
-        if let Entry::Vacant(entry) = self.events.entry((project, event.eid.uuid())) {
-            entry.insert(event_row(event)?);
+        let eid = event.eid.uuid();
+        let is_owed = self.is_busy && owed::can_be_told(matched);
+        if let Entry::Vacant(entry) = self.events.entry((project, eid)) {
+            let owed = is_owed.then(|| Owed::of(matched).to_text()).transpose()?;
+            entry.insert(event_row(event, owed)?);
         }
-        // What is for later is staged until then.
-        let next_attempt_at_us = event
-            .deliver_at
-            .filter(|deliver_at| *deliver_at > event.accepted_at)
-            .map(micros);
-        for target in &matched.targets {
-            self.add_delivery(DeliveryRow {
-                project,
+        if is_owed {
+            let owing = matched.targets.iter().map(|target| Owing {
+                eid,
                 delivery: target.delivery.uuid(),
-                eid: event.eid.uuid(),
-                trigger: target.trigger.as_str(),
+            });
+            self.owed.entry(project).or_default().extend(owing);
+            return Ok(());
+        }
+        let next_attempt_at_us = owed::due_at(event).map(micros);
+        for target in &matched.targets {
+            let (generation, delivery) = (target.generation, target.delivery.uuid());
+            self.add_delivery(DeliveryRow {
                 function: target.function.to_string(),
-                generation: i64::from(target.generation),
-                step: 0,
-                status: Status::Staged,
-                remark: None,
+                generation: i64::from(generation),
                 next_attempt_at_us,
-                last: LastAttempt::default(),
-                first: None,
+                ..DeliveryRow::staged(project, eid, delivery, target.trigger.as_str())
             });
         }
         Ok(())
@@ -233,6 +254,24 @@ impl DeliveryRow<'_> {
 }
 
 impl<'a> DeliveryRow<'a> {
+    /// Of a delivery nothing else is known of yet; its function is not filled in.
+    pub(crate) fn staged(project: &'a str, eid: Uuid, delivery: Uuid, trigger: &'a str) -> Self {
+        Self {
+            project,
+            delivery,
+            eid,
+            trigger,
+            function: String::new(),
+            generation: 0,
+            step: 0,
+            status: Status::Staged,
+            remark: None,
+            next_attempt_at_us: None,
+            last: LastAttempt::default(),
+            first: None,
+        }
+    }
+
     fn absorb(&mut self, other: Self) {
         let (mut further, before) = if other.rank() > self.rank() {
             (other, self.clone())
@@ -287,7 +326,7 @@ fn settled_row(settled: &Settled) -> DeliveryRow<'_> {
     }
 }
 
-fn event_row(event: &Event) -> Result<EventRow<'_>, Error> {
+fn event_row(event: &Event, owed: Option<String>) -> Result<EventRow<'_>, Error> {
     let has_own_id = event.id != event.eid.to_string();
     Ok(EventRow {
         project: event.project.as_str(),
@@ -301,6 +340,7 @@ fn event_row(event: &Event) -> Result<EventRow<'_>, Error> {
         data_content_type: event.data_content_type.as_deref().map(without_zero),
         data: &event.data,
         attributes: Attributes::of(event).to_text()?,
+        owed,
     })
 }
 
@@ -328,7 +368,7 @@ fn attempt_row(attempted: &Attempted) -> Result<AttemptRow<'_>, Error> {
     })
 }
 
-fn json(value: &impl Serialize) -> Result<String, Error> {
+pub(super) fn json(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::corrupt("record", error))
 }
 

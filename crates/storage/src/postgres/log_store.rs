@@ -17,15 +17,16 @@ use uuid::Uuid;
 
 use super::partitions::Partitions;
 use super::ping;
-use crate::columns::{count, from_duration_micros, from_micros, parse, unsigned};
+use crate::columns::{count, from_duration_micros, from_micros, micros, parse, unsigned};
 use crate::log_store::implement::implement_log_reading;
+use crate::log_store::owed::{Owed, Owing};
 use crate::log_store::read::{
-    DELIVERY_COLUMNS, LINES, LINES_MAX, read_error_class, read_response_status, read_status,
-    read_time, span_of, time_bounds,
+    BOUND_MAX, DELIVERY_COLUMNS, LINES, LINES_MAX, read_error_class, read_response_status,
+    read_status, read_time, span_of, time_bounds,
 };
 use crate::log_store::rows::{
     AttemptRow, Attributes, DeliveryRow, EventRow, INSERT_DELIVERIES, KEEP_FURTHEST, OfProject,
-    Rows, left_over,
+    Rows, Tables, left_over,
 };
 use crate::log_store::{
     Cursor, DeliveryFilter, DeliveryLine, DeliveryState, EventHistory, EventReference,
@@ -47,7 +48,12 @@ impl Logs {
     }
 
     async fn insert(&self, records: &[&Record]) -> Result<(), Error> {
-        let (events, deliveries, mut attempts) = Rows::of(records.iter().copied())?.into_parts();
+        let Tables {
+            events,
+            deliveries,
+            mut attempts,
+            owed,
+        } = Rows::of(records)?.into_tables();
         let mut transaction = self.pool.begin().await?;
         if !events.is_empty() {
             insert_events(&mut transaction, &events).await?;
@@ -58,6 +64,9 @@ impl Logs {
         }
         if !attempts.is_empty() {
             insert_attempts(&mut transaction, &attempts).await?;
+        }
+        for (project, owed) in &owed {
+            insert_owed(&mut transaction, project, owed).await?;
         }
         transaction.commit().await?;
         Ok(())
@@ -93,6 +102,40 @@ impl LogStore for Logs {
         self.partitions.forget();
         let kept = self.partitions.prepare(&self.pool, records).await?;
         self.insert_each(&kept).await
+    }
+
+    async fn make_owed(&self, told_before: Timestamp) -> Result<bool, Error> {
+        let mut transaction = self.pool.begin().await?;
+        // What a crash makes undone is done again.
+        sqlx::query("SET LOCAL synchronous_commit = off")
+            .execute(&mut *transaction)
+            .await?;
+        let told: Option<(String, Vec<Uuid>, Vec<Uuid>)> = sqlx::query_as(
+            "DELETE FROM owed WHERE owed_id = (SELECT owed_id FROM owed WHERE told_at_us < $1 \
+             ORDER BY owed_id LIMIT 1 FOR UPDATE SKIP LOCKED) \
+             RETURNING project, eids, deliveries",
+        )
+        .bind(micros(told_before))
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some((project, eids, deliveries)) = told else {
+            transaction.rollback().await?;
+            return Ok(false);
+        };
+        // A question for each, since any other plan would read all there is.
+        let events: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT DISTINCT eid FROM UNNEST($2::uuid[], $3::uuid[]) AS told (eid, delivery_id) \
+             WHERE (SELECT 1 FROM deliveries AS known WHERE known.project = $1 \
+             AND known.delivery_id = told.delivery_id LIMIT 1) IS NULL",
+        )
+        .bind(&project)
+        .bind(eids)
+        .bind(deliveries)
+        .fetch_all(&mut *transaction)
+        .await?;
+        make_owed(&mut transaction, &project, &events).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     async fn deliveries(
@@ -139,9 +182,10 @@ implement_log_reading!(sqlx::Postgres, PgRow);
 async fn insert_events(connection: &mut PgConnection, rows: &[EventRow<'_>]) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO events (project, eid, client_id, source, event_type, subject, time_us, \
-         accepted_at_us, data_content_type, data, attributes) \
+         accepted_at_us, data_content_type, data, attributes, owed) \
          SELECT * FROM UNNEST($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], \
-         $6::text[], $7::bigint[], $8::bigint[], $9::text[], $10::bytea[], $11::text[]) \
+         $6::text[], $7::bigint[], $8::bigint[], $9::text[], $10::bytea[], $11::text[], \
+         $12::text[]) \
          ON CONFLICT DO NOTHING",
     )
     .bind(column(rows, |row| row.project))
@@ -155,8 +199,24 @@ async fn insert_events(connection: &mut PgConnection, rows: &[EventRow<'_>]) -> 
     .bind(column(rows, |row| row.data_content_type.as_deref()))
     .bind(column(rows, |row| row.data))
     .bind(column(rows, |row| row.attributes.as_deref()))
+    .bind(column(rows, |row| row.owed.as_deref()))
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+async fn insert_owed(
+    connection: &mut PgConnection,
+    project: &str,
+    owed: &[Owing],
+) -> Result<(), Error> {
+    sqlx::query("INSERT INTO owed (told_at_us, project, eids, deliveries) VALUES ($1, $2, $3, $4)")
+        .bind(micros(Timestamp::now()))
+        .bind(project)
+        .bind(column(owed, |one| one.eid))
+        .bind(column(owed, |one| one.delivery))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

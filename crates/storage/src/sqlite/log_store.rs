@@ -16,16 +16,17 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::{File, batch};
-use crate::columns::{count, from_duration_micros, from_micros, parse, unsigned};
+use crate::columns::{count, from_duration_micros, from_micros, micros, parse, unsigned};
 use crate::log_store::days::{Day, day_of};
 use crate::log_store::implement::implement_log_reading;
+use crate::log_store::owed::{Owed, Owing};
 use crate::log_store::read::{
-    DELIVERY_COLUMNS, LINES, LINES_MAX, read_error_class, read_response_status, read_status,
-    read_time, span_of, time_bounds,
+    BOUND_MAX, DELIVERY_COLUMNS, LINES, LINES_MAX, read_error_class, read_response_status,
+    read_status, read_time, span_of, time_bounds,
 };
 use crate::log_store::rows::{
     AttemptRow, Attributes, DeliveryRow, EventRow, INSERT_DELIVERIES, KEEP_FURTHEST, OfProject,
-    Rows, left_over,
+    Rows, Tables, left_over,
 };
 use crate::log_store::{
     Cursor, DeliveryFilter, DeliveryLine, DeliveryState, EventHistory, EventReference,
@@ -46,12 +47,20 @@ impl Logs {
     }
 
     async fn insert(&self, records: &[&Record]) -> Result<(), Error> {
-        let (events, deliveries, mut attempts) = Rows::of(records.iter().copied())?.into_parts();
+        let Tables {
+            events,
+            deliveries,
+            mut attempts,
+            owed,
+        } = Rows::of(records)?.into_tables();
         let mut transaction = self.file.begin().await?;
         insert_events(&mut transaction, &events).await?;
         let left = insert_deliveries(&mut transaction, &deliveries).await?;
         attempts.extend(unknown(&mut transaction, left).await?);
         insert_attempts(&mut transaction, &attempts).await?;
+        for (project, owed) in &owed {
+            insert_owed(&mut transaction, project, owed).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }
@@ -76,6 +85,38 @@ impl LogStore for Logs {
             }
         }
         Ok(())
+    }
+
+    async fn make_owed(&self, told_before: Timestamp) -> Result<bool, Error> {
+        let mut transaction = self.file.begin().await?;
+        let told: Option<(String, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+            "DELETE FROM owed WHERE owed_id = (SELECT owed_id FROM owed WHERE told_at_us < $1 \
+             ORDER BY owed_id LIMIT 1) RETURNING project, eids, deliveries",
+        )
+        .bind(micros(told_before))
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some((project, eids, deliveries)) = told else {
+            return Ok(false);
+        };
+        let told: Vec<(Uuid, Uuid)> = ids(&eids).zip(ids(&deliveries)).collect();
+        let mut events = BTreeSet::new();
+        for run in batch::runs(&told) {
+            let told = batch::values("WITH told (eid, delivery_id) AS (", 2, run.len());
+            let question = told
+                + ") SELECT eid FROM told WHERE NOT EXISTS (SELECT 1 FROM deliveries AS known \
+                   WHERE known.project = ? AND known.delivery_id = told.delivery_id)";
+            let mut query = sqlx::query_scalar(AssertSqlSafe(question));
+            for (event, delivery) in run {
+                query = query.bind(*event).bind(*delivery);
+            }
+            let missing: Vec<Uuid> = query.bind(&project).fetch_all(&mut *transaction).await?;
+            events.extend(missing);
+        }
+        let events: Vec<Uuid> = events.into_iter().collect();
+        make_owed(&mut transaction, &project, &events).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     async fn deliveries(
@@ -149,14 +190,14 @@ impl LogStore for Logs {
 implement_log_reading!(sqlx::Sqlite, SqliteRow);
 
 const INSERT_EVENTS: &str = "INSERT INTO events (project, eid, client_id, source, event_type, \
-     subject, time_us, accepted_at_us, data_content_type, data, attributes)";
+     subject, time_us, accepted_at_us, data_content_type, data, attributes, owed)";
 
 async fn insert_events(
     connection: &mut SqliteConnection,
     rows: &[EventRow<'_>],
 ) -> Result<(), Error> {
     for rows in batch::runs(rows) {
-        let insert = batch::values(INSERT_EVENTS, 11, rows.len()) + " ON CONFLICT DO NOTHING";
+        let insert = batch::values(INSERT_EVENTS, 12, rows.len()) + " ON CONFLICT DO NOTHING";
         let mut query = sqlx::query(AssertSqlSafe(insert));
         for row in rows {
             query = query
@@ -170,11 +211,37 @@ async fn insert_events(
                 .bind(row.accepted_at_us)
                 .bind(row.data_content_type.as_deref())
                 .bind(row.data)
-                .bind(row.attributes.as_deref());
+                .bind(row.attributes.as_deref())
+                .bind(row.owed.as_deref());
         }
         query.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+async fn insert_owed(
+    connection: &mut SqliteConnection,
+    project: &str,
+    owed: &[Owing],
+) -> Result<(), Error> {
+    let bytes = |id: fn(&Owing) -> &Uuid| -> Vec<u8> {
+        let ids = owed.iter().map(|one| id(one).as_bytes());
+        ids.flatten().copied().collect()
+    };
+    sqlx::query("INSERT INTO owed (told_at_us, project, eids, deliveries) VALUES (?, ?, ?, ?)")
+        .bind(micros(Timestamp::now()))
+        .bind(project)
+        .bind(bytes(|one| &one.eid))
+        .bind(bytes(|one| &one.delivery))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Ids that stand one behind the other.
+fn ids(bytes: &[u8]) -> impl Iterator<Item = Uuid> {
+    let ids = bytes.chunks_exact(16);
+    ids.filter_map(|id| Uuid::from_slice(id).ok())
 }
 
 /// Answers with the first attempts that found their delivery's row further than themselves: they

@@ -20,6 +20,10 @@ const DELIVERIES_MAX: usize = 100_000_000;
 /// As many events as one stream may have unanswered.
 const STREAM_CONCURRENCY: usize = 1_024;
 
+/// With a few dozen that each wait for their answer, the machine is idle part of the time, and it is
+/// their number that is measured.
+const POST_CONCURRENCY: usize = 256;
+
 /// Long enough for figures that repeat, short enough to wait for.
 const QUIET_RATE: f64 = 300.0;
 const QUIET_SECONDS: usize = 20;
@@ -222,7 +226,11 @@ impl Bench {
 
     /// What the runs of the suite do, one after the other.
     pub(crate) fn suite(&self) -> Result<Vec<Scenario>, Failure> {
-        let one_to_one = self.scenario()?;
+        let given = self.scenario()?;
+        let one_to_one = Scenario {
+            concurrency: self.concurrency.max(POST_CONCURRENCY),
+            ..given
+        };
         // As many as a stream may have on their way: that is what fills it.
         let stream = Scenario {
             door: Door::Stream,
@@ -240,7 +248,7 @@ impl Bench {
         let quiet = Scenario {
             rate: Some(QUIET_RATE),
             events: self.events.min(300 * QUIET_SECONDS),
-            ..one_to_one
+            ..given
         };
         Ok(vec![one_to_one, stream, fan_out, quiet])
     }

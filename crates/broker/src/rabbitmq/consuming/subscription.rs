@@ -276,8 +276,23 @@ impl Subscription {
     }
 
     /// Stops the broker from sending more, and gives back what nobody has taken.
-    async fn cancel(&mut self, consuming: &Consuming) -> Result<(), LinkError> {
+    async fn cancel(&mut self, consuming: &mut Consuming) -> Result<(), LinkError> {
         self.is_cancelled = true;
+        while let Ok(answered) = consuming.answers.try_recv() {
+            self.take_answer(answered, &consuming.publisher)?;
+        }
+        let is_nothing_in_hand = self.open.in_hand() == consuming.inbox.len();
+        if is_nothing_in_hand && self.setting_aside.is_empty() {
+            // With its channel all that was fetched goes back at once, in order, before the next
+            // consumer is given anything. After a mere cancel it would come behind that.
+            let frames = self.open.flush_all();
+            self.acknowledge(&frames)?;
+            self.close().await;
+            self.open = OpenDeliveries::default();
+            consuming.inbox.close();
+            consuming.taking.send_replace(false);
+            return Ok(());
+        }
         // What is in the inbox came first, so it goes back first.
         consuming.inbox.close();
         let cancelling = self

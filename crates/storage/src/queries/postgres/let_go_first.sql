@@ -21,6 +21,10 @@ woken AS (
     SELECT project, function_name, min(GREATEST(free_at_us, since_us)) FROM let_go
     GROUP BY project, function_name ORDER BY project, function_name
     ON CONFLICT (project, function_name) DO UPDATE
-    SET due_at_us = LEAST(lane.due_at_us, EXCLUDED.due_at_us)
+    -- A lane that is closed lets nothing go before it opens: it need not be looked at.
+    SET due_at_us = LEAST(
+        lane.due_at_us, GREATEST(EXCLUDED.due_at_us, COALESCE(lane.closed_until_us, 0)))
+    RETURNING lane.due_at_us IS NOT DISTINCT FROM lane.closed_until_us AS is_closed
 )
-SELECT pg_notify($4, '') WHERE EXISTS (SELECT 1 FROM let_go)
+-- What is closed is met at the next look; nobody is woken for each row behind it.
+SELECT pg_notify($4, '') WHERE EXISTS (SELECT 1 FROM woken WHERE NOT is_closed)

@@ -12,8 +12,12 @@ use crate::append::story;
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Runs until the process stops. Any number of replicas share the work.
-pub(crate) async fn make_owed(
+/// Starts to look, until the process stops. Any number of replicas share the work.
+pub(crate) fn start(store: Arc<dyn LogStore>, owed_for: Duration, tasks: &Tasks) {
+    tasks.spawn("make owed", make_owed(store, owed_for, tasks.clone()));
+}
+
+async fn make_owed(
     store: Arc<dyn LogStore>,
     owed_for: Duration,
     tasks: Tasks,

@@ -96,8 +96,7 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     tasks.spawn("records", records.run(is_prepared, tasks.clone()));
     let keep = expire::keep_days(Arc::clone(&store), retention, prepared, tasks.clone());
     tasks.spawn("keep days", keep);
-    let owed = owed::make_owed(Arc::clone(&store), config.owed_for.get(), tasks.clone());
-    tasks.spawn("make owed", owed);
+    owed::start(Arc::clone(&store), config.owed_for.get(), tasks);
     let watch = database::watch(Arc::clone(&store), database, tasks.clone());
     tasks.spawn("watch the database", watch);
     let worker = Worker {

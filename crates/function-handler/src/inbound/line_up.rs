@@ -45,8 +45,7 @@ impl LineUp {
     /// Starts the loop, which ends when nobody can put anything any more.
     pub fn start(room: Arc<dyn WaitingRoom>, tasks: &Tasks) -> Self {
         let (sender, arrivals) = mpsc::channel(GROUPS_MAX);
-        let running = run(room, arrivals, tasks.clone());
-        tasks.spawn("line up", running);
+        tasks.spawn("line up", run(room, arrivals));
         Self(sender)
     }
 
@@ -73,16 +72,14 @@ impl LineUp {
 async fn run(
     room: Arc<dyn WaitingRoom>,
     mut arrivals: mpsc::Receiver<Group>,
-    tasks: Tasks,
 ) -> anyhow::Result<()> {
     let mut groups = Vec::new();
     while arrivals.recv_many(&mut groups, GROUPS_MAX).await > 0 {
         let began = Instant::now();
         let rows = groups.iter_mut().flat_map(|group| group.rows.drain(..));
         let rows: Vec<WaitingRow> = rows.collect();
-        if !store(room.as_ref(), &rows, &tasks).await {
-            // Nothing comes behind what was not stored: those who wait hear that it has ended.
-            return Ok(());
+        if !rows.is_empty() {
+            store(room.as_ref(), &rows).await;
         }
         for group in groups.drain(..) {
             // Who no longer waits need not be told.
@@ -93,20 +90,14 @@ async fn run(
     Ok(())
 }
 
-/// Stores rows, however long it takes; false when the process ends first.
-async fn store(room: &dyn WaitingRoom, rows: &[WaitingRow], tasks: &Tasks) -> bool {
-    if rows.is_empty() {
-        return true;
-    }
+/// Stores rows, however long it takes. Also when the process is told to stop: what is in hand when
+/// it ends goes back to its queue at once and in order, which it would not one by one.
+async fn store(room: &dyn WaitingRoom, rows: &[WaitingRow]) {
     let mut back_off = BACK_OFF_MIN;
     while let Err(error) = room.line_up(rows).await {
         warn!(error = %with_causes(&error), rows = rows.len(), "deliveries cannot be put in line");
-        if tasks.is_stopping() {
-            return false;
-        }
         sleep(back_off).await;
         back_off = (back_off * 2).min(BACK_OFF_MAX);
     }
     metrics::stored(rows.len());
-    true
 }

@@ -307,11 +307,14 @@ macro_rules! implement_log_reading {
                     list.push_bind(*event);
                 }
                 question.push(")");
-                let found = question.build().fetch_all(&mut *connection).await?;
-                let found = found.iter().map(|row| {
-                    Ok((EventId::from_uuid(row.try_get("eid")?), read_owed(row)?))
-                });
-                let found = found.collect::<Result<Vec<_>, Error>>()?;
+                let mut found = Vec::with_capacity(some.len());
+                for row in &question.build().fetch_all(&mut *connection).await? {
+                    match read_owed(row) {
+                        Ok(owed) => found.push((EventId::from_uuid(row.try_get("eid")?), owed)),
+                        // It must not hold up the others for ever.
+                        Err(error) => tracing::error!(%error, "what an event owes cannot be read"),
+                    }
+                }
                 let mut rows: Vec<DeliveryRow<'_>> =
                     found.iter().flat_map(|(event, owed)| owed.rows(project, *event)).collect();
                 // In the order of their keys, as everybody inserts them.

@@ -111,7 +111,9 @@ pub(crate) async fn an_allowance_is_shared_by_all_who_take(stores: &Stores) {
         });
     }
     let taken: usize = takers.join_all().await.into_iter().sum();
-    assert!((30..=41).contains(&taken), "10 a second for 4 s: {taken}");
+    // Who finds the lane taken passes it over, with all the time until its next turn, and no more than a
+    // second's worth is saved up: so it may be less, and more than the burst, but never more than 4 s allow.
+    assert!((11..=41).contains(&taken), "10 a second for 4 s: {taken}");
 }
 
 pub(crate) async fn what_is_paused_stays_until_it_is_woken(stores: &Stores) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::shard;
 use harness::{Client, Cluster, Embedded, Options, Role, SOON};
 use serde_json::json;
-use testkit::{Receiver, servers};
+use testkit::{Receiver, TestDatabase, servers};
 
 /// As a system is installed unless somebody says otherwise.
 const DELIVERY_SHARDS: u16 = 8;
@@ -17,6 +17,18 @@ async fn emit(client: &Client, count: usize) {
             .await;
         assert_eq!(answer.status, 202, "{}", answer.text());
     }
+}
+
+/// A cluster whose database can go away without anybody else noticing.
+async fn with_a_database_of_its_own() -> (servers::Postgres, TestDatabase, Cluster) {
+    let postgres = servers::Postgres::start().await.unwrap();
+    let database = postgres.database().await;
+    let options = Options {
+        database_url: Some(database.url()),
+        ..Options::default()
+    };
+    let cluster = Cluster::start_with(options).await;
+    (postgres, database, cluster)
 }
 
 #[tokio::test]
@@ -48,13 +60,7 @@ async fn without_redis_nothing_stops() {
 
 #[tokio::test]
 async fn without_the_database_events_are_taken_and_delivered_and_the_log_catches_up() {
-    let mut postgres = servers::Postgres::start().await.unwrap();
-    let database = postgres.database().await;
-    let options = Options {
-        database_url: Some(database.url()),
-        ..Options::default()
-    };
-    let cluster = Cluster::start_with(options).await;
+    let (mut postgres, _database, cluster) = with_a_database_of_its_own().await;
     let client = cluster.client();
     let receiver = Receiver::start().await;
     client
@@ -87,13 +93,7 @@ async fn without_the_database_events_are_taken_and_delivered_and_the_log_catches
 
 #[tokio::test]
 async fn a_retry_that_is_due_while_the_database_is_away_happens_later() {
-    let mut postgres = servers::Postgres::start().await.unwrap();
-    let database = postgres.database().await;
-    let options = Options {
-        database_url: Some(database.url()),
-        ..Options::default()
-    };
-    let cluster = Cluster::start_with(options).await;
+    let (mut postgres, _database, cluster) = with_a_database_of_its_own().await;
     let client = cluster.client();
     let receiver = Receiver::start().await;
     receiver.answer_sequence([500, 200]);
@@ -115,13 +115,7 @@ async fn a_retry_that_is_due_while_the_database_is_away_happens_later() {
 
 #[tokio::test]
 async fn what_stands_in_line_waits_for_the_database_and_what_comes_behind_it_does_not() {
-    let mut postgres = servers::Postgres::start().await.unwrap();
-    let database = postgres.database().await;
-    let options = Options {
-        database_url: Some(database.url()),
-        ..Options::default()
-    };
-    let cluster = Cluster::start_with(options).await;
+    let (mut postgres, _database, cluster) = with_a_database_of_its_own().await;
     let client = cluster.client();
     let (in_line, free) = (Receiver::start().await, Receiver::start().await);
     for (name, receiver, on) in [

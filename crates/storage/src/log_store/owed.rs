@@ -99,13 +99,10 @@ impl<'a> Owed<'a> {
         event: EventId,
         states: &mut Vec<DeliveryState>,
     ) -> Result<(), Error> {
-        let known = states.len();
+        let with_rows = states.len();
         for (trigger, function) in &self.to {
-            let known = states.iter().take(known);
-            if known
-                .into_iter()
-                .any(|state| state.trigger.as_str() == trigger)
-            {
+            let mut known = states.iter().take(with_rows);
+            if known.any(|state| state.trigger.as_str() == trigger) {
                 continue;
             }
             states.push(DeliveryState {

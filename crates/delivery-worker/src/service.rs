@@ -146,6 +146,10 @@ pub fn build(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Result<Ser
     })
 }
 
+/// What is told of deliveries that wait is due much later; each message leads to commits, which take
+/// something from deliveries that do not wait.
+const NOTICE_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Starts the lines that settlements go out by.
 fn settler(config: &Config, broker: &dyn Broker, tasks: &Tasks) -> Settler {
     let publisher = broker.publisher();
@@ -158,6 +162,16 @@ fn settler(config: &Config, broker: &dyn Broker, tasks: &Tasks) -> Settler {
             tasks,
         ),
         notices: Batcher::start(
+            Arc::clone(&publisher),
+            Queue::Waiting,
+            Encoding::of_envelope(),
+            BatchLimits {
+                interval_max: NOTICE_INTERVAL,
+                ..BatchLimits::unhurried()
+            },
+            tasks,
+        ),
+        ends: Batcher::start(
             publisher,
             Queue::Waiting,
             Encoding::of_envelope(),

@@ -22,8 +22,10 @@ use crate::progress::{Mark, Progress, Repeatable};
 #[derive(Clone, Debug)]
 pub struct Settler {
     pub records: Batcher<Record>,
-    /// What the waiting room is told.
+    /// What the waiting room is told: some of it is gathered first, since nobody waits for it.
     pub notices: Batcher<Notice>,
+    /// What the waiting room is told at once: what has ended, since the next in line waits for it.
+    pub ends: Batcher<Notice>,
     pub dead_letters: DeadLetters,
     /// Tells whoever waits for an answer.
     pub replier: Replier,
@@ -132,9 +134,7 @@ impl Settler {
             delivery: target.delivery,
             generation: target.generation,
         };
-        self.notices
-            .push_until_durable(vec![Notice::End(ended)])
-            .await
+        self.ends.push_until_durable(vec![Notice::End(ended)]).await
     }
 }
 

@@ -201,8 +201,9 @@ async fn a_functions_rate_is_never_exceeded() {
     let took = requests[79].received_instant - requests[0].received_instant;
     assert!(took < Duration::from_secs(8), "{took:?} for 3.75 s worth");
     assert!(room.kept().reasons["rate"] > 0);
-    let told = room.kept().allowances[0].clone();
-    assert_eq!(told.per_second, Some(20.0));
+    // A little less while there is enough in hand, else a little more.
+    let told = room.kept().allowances[0].per_second.unwrap();
+    assert!((18.0..=22.1).contains(&told), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

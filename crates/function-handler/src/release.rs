@@ -15,7 +15,7 @@ use domain::registry::Change;
 use jiff::Timestamp;
 use lifecycle::Tasks;
 use storage::WaitingRoom;
-use storage::waiting_room::{Claimed, WaitingRow};
+use storage::waiting_room::{Claimed, LOOK_INTERVAL, WaitingRow};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, interval, sleep, sleep_until};
 use tracing::{debug, error, warn};
@@ -27,14 +27,14 @@ use crate::outbound::deliveries::Outbound;
 use judge::{Fate, SUPERSEDED, Unread};
 use send_on::Sorted;
 
-/// The waiting room is looked at this often even if it told of nothing.
-const POLL: Duration = Duration::from_secs(5);
-
 /// Many deliveries that come in one by one do not make the waiting room be asked for each: between
 /// two rounds is at least as much time as the first one took, within these bounds. What stands in
 /// line waits for it at every step.
 const ROUND_INTERVAL_MIN: Duration = Duration::from_millis(2);
 const ROUND_INTERVAL_MAX: Duration = Duration::from_millis(20);
+
+/// What was only due by the clock is gathered for so long: nobody waits for it.
+const TIMED_INTERVAL: Duration = Duration::from_millis(25);
 
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
@@ -88,13 +88,14 @@ impl Release {
             _filled = revisions.wait_for(Option::is_some) => {}
         }
         let mut back_off = BACK_OFF_MIN;
+        let mut woken = Woken::ByTime;
         loop {
             let began = Instant::now();
             // A round is not broken off: what it has taken out would have to wait for its claim.
-            let wait = match self.round().await {
-                Ok(()) => {
+            let wait = match self.turn(woken).await {
+                Ok(wait) => {
                     back_off = BACK_OFF_MIN;
-                    self.until_due().await
+                    wait
                 }
                 Err(error) => {
                     warn!(error = %with_causes(&error), "the waiting room does not answer");
@@ -103,12 +104,11 @@ impl Release {
                     Wait::For(wait)
                 }
             };
-            let pause = (began.elapsed() * 2).clamp(ROUND_INTERVAL_MIN, ROUND_INTERVAL_MAX);
-            tokio::select! {
+            woken = tokio::select! {
                 biased;
                 () = &mut stopping => return Ok(()),
-                () = self.wait(wait, began + pause) => {}
-            }
+                woken = self.wait(wait, began) => woken,
+            };
         }
     }
 
@@ -136,8 +136,22 @@ impl Release {
         }
     }
 
-    /// Takes out what is due and sends it on, until nothing more is to be had.
+    /// Sends on what is due; answers with what to wait for then.
+    async fn turn(&self, woken: Woken) -> Result<Wait, storage::Error> {
+        // News is mostly of what is due later.
+        if woken == Woken::ByNews {
+            let wait = self.until_due().await;
+            if !wait.is_over(Instant::now()) {
+                return Ok(wait);
+            }
+        }
+        self.round().await?;
+        Ok(self.until_due().await)
+    }
+
+    /// Takes out what is due and sends it on, as long as there is much of it.
     async fn round(&self) -> Result<(), storage::Error> {
+        let release_max = usize::try_from(self.release_max).unwrap_or(usize::MAX);
         loop {
             let claimed_at = Instant::now();
             let now = Timestamp::now();
@@ -153,11 +167,13 @@ impl Release {
             if taken == 0 {
                 return Ok(());
             }
+            // What is left otherwise has its turn in the next round.
+            let has_much = taken >= release_max / 2 || claimed.lanes >= release_max;
             let sorted = self.sort(claimed).await?;
             // Past the claim somebody else sends them on: to try any longer would only repeat.
             let give_up_at = claimed_at + self.claim_for.mul_f64(0.8);
             self.send_on(sorted, give_up_at).await?;
-            if self.tasks.is_stopping() {
+            if !has_much || self.tasks.is_stopping() {
                 return Ok(());
             }
         }
@@ -255,16 +271,21 @@ impl Release {
         }
     }
 
-    async fn wait(&self, wait: Wait, not_before: Instant) {
-        match wait {
-            Wait::For(duration) => sleep(duration).await,
-            Wait::ForNews => self.room.changed(POLL).await,
-            Wait::Until(due) => tokio::select! {
-                () = sleep_until(due) => {}
-                () = self.room.changed(POLL) => {}
-            },
-        }
-        sleep_until(not_before).await;
+    /// Waits, after a turn that began then; answers with what ended it.
+    async fn wait(&self, wait: Wait, began: Instant) -> Woken {
+        let pause = (began.elapsed() * 2).clamp(ROUND_INTERVAL_MIN, ROUND_INTERVAL_MAX);
+        let due = match wait {
+            Wait::For(duration) => Some(Instant::now() + duration),
+            Wait::Until(due) => Some(due.max(began + TIMED_INTERVAL)),
+            Wait::ForNews => None,
+        };
+        let is_news_wanted = !matches!(wait, Wait::For(_));
+        let woken = tokio::select! {
+            () = sleep_until(due.unwrap_or(began)), if due.is_some() => Woken::ByTime,
+            () = self.room.changed(LOOK_INTERVAL), if is_news_wanted => Woken::ByNews,
+        };
+        sleep_until(began + pause).await;
+        woken
     }
 }
 
@@ -361,4 +382,17 @@ enum Wait {
     /// The next one is due then; an earlier one may come in.
     Until(Instant),
     ForNews,
+}
+
+impl Wait {
+    fn is_over(&self, now: Instant) -> bool {
+        matches!(self, Self::Until(due) if *due <= now)
+    }
+}
+
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    ByTime,
+    ByNews,
 }

@@ -67,6 +67,11 @@ const POSTGRES: &Listed = &[
         "owed",
         include_str!("../migrations/postgres/0014_owed.sql"),
     ),
+    (
+        15,
+        "lanes_open",
+        include_str!("../migrations/postgres/0015_lanes_open.sql"),
+    ),
 ];
 
 const SQLITE_TRIPLINE: &Listed = &[
@@ -171,4 +176,37 @@ fn migrator(listed: &Listed) -> Migrator {
     // While a release is rolled out, old processes start beside a newer database.
     migrator.set_ignore_missing(true);
     migrator
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn each_file_of_migrations_is_part_of_the_program() {
+        let folders = [
+            ("postgres", POSTGRES),
+            ("sqlite/tripline", SQLITE_TRIPLINE),
+            ("sqlite/logs", SQLITE_LOGS),
+            ("sqlite/queue", SQLITE_QUEUE),
+        ];
+        for (folder, listed) in folders {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("migrations")
+                .join(folder);
+            let files: BTreeSet<String> = fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            let listed: BTreeSet<String> = listed
+                .iter()
+                .map(|(number, name, _)| format!("{number:04}_{}.sql", name.replace(' ', "_")))
+                .collect();
+            assert_eq!(files, listed, "in {folder}");
+        }
+    }
 }

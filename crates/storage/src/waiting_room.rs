@@ -57,6 +57,10 @@ pub enum Owner {
     RetriesOf(TriggerName),
 }
 
+/// Whoever takes out what is due looks at least this often: of what is put and due later nobody
+/// needs to be told.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Says whether a function, or its project, is paused.
 pub type IsPaused = dyn Fn(&ProjectName, &FunctionName) -> bool + Send + Sync;
 
@@ -199,7 +203,8 @@ pub trait WaitingRoom: Send + Sync + std::fmt::Debug {
     async fn next_due_at(&self) -> Result<Option<Timestamp>, Error>;
 
     /// Returns when a row may have been put or made due, by any replica, since the last call; after
-    /// `poll` at the latest. For one loop: of two that wait, only one may be woken.
+    /// `poll` at the latest. Of what is due later than [`LOOK_INTERVAL`] from now it may not tell.
+    /// For one loop: of two that wait, only one may be woken.
     async fn changed(&self, poll: Duration);
 
     /// How many rows wait, by reason.

@@ -10,8 +10,15 @@ use super::{Lanes, LineId, Load};
 /// A function's allowance is told at most this often, unless its endpoint broke or came back.
 const TELL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A change by less than this part is not worth telling.
+/// A change by less than this part is not worth telling …
 const NOTICEABLE: f64 = 0.25;
+/// … unless a rate is kept, which goes up and down by less.
+const NOTICEABLE_OF_RATE: f64 = 0.03;
+
+/// A rate is kept here. So that there is always something to send, a little more than that is sent
+/// on while what lies here is worth less than this time, and else a little less.
+const IN_HAND_S: f64 = 0.25;
+const A_LITTLE: f64 = 0.1;
 
 /// After this long without deliveries nobody is told of changes any more.
 const TOLD_FOR: Duration = Duration::from_mins(1);
@@ -78,25 +85,36 @@ impl<J: Load> Lanes<J> {
         let endpoint = self.endpoints.get_mut(&line.endpoint)?;
         // The slow share their slots evenly, as far as anybody can tell beforehand.
         let fair_share = if endpoint.is_counted_slow {
-            (self.slots.of_slow / self.slow_endpoints.max(1)).max(1)
+            f64::from(self.slots.of_slow) / f64::from(self.slow_endpoints.max(1))
         } else {
-            u32::MAX
+            f64::INFINITY
         };
         let limit_max = self
             .slots
             .of_endpoint
             .min(line.concurrency_max)
-            .min(fair_share)
+            .min(whole(fair_share))
             .max(1);
         let limit = endpoint.pace.concurrency.limit(limit_max);
         let borne = endpoint
             .per_second(limit_max, now)
             .unwrap_or_else(|| f64::from(limit) / LATENCY_GUESS_S);
+        // Where there are fewer slots than endpoints each has one only part of the time.
+        let borne = borne * fair_share.min(1.0);
         // Each request carries several.
         let size_max = line.batching.map_or(1, |batching| batching.size_max);
         let borne = borne * f64::from(size_max);
         let limit = limit.saturating_mul(size_max);
         let per_second = line.rate.map_or(borne, |rate| rate.per_second.min(borne));
+        let is_rate_kept = line.rate.is_some() || endpoint.pace.is_rate_known();
+        let (per_second, noticeable) = if is_rate_kept {
+            let in_hand = u32::try_from(line.queue.len()).map_or(f64::INFINITY, f64::from);
+            let has_enough = in_hand > per_second * IN_HAND_S;
+            let part = if has_enough { -A_LITTLE } else { A_LITTLE };
+            (per_second * (1.0 + part), NOTICEABLE_OF_RATE)
+        } else {
+            (per_second, NOTICEABLE)
+        };
         let is_probed = !endpoint.pace.breaker.is_closed() && endpoint.in_flight > 0;
         let is_open = !endpoint.pace.breaker.is_closed();
         let told = &mut line.told;
@@ -113,7 +131,7 @@ impl<J: Load> Lanes<J> {
         let is_same = told.at.is_some()
             && !told.is_urgent
             && told.closed_until == closed_until
-            && (per_second - before).abs() <= before * NOTICEABLE;
+            && (per_second - before).abs() <= before * noticeable;
         if is_same {
             return None;
         }
@@ -142,12 +160,15 @@ fn burst(per_second: f64, limit: u32, is_open: bool) -> u32 {
         return 1;
     }
     let most = f64::from(limit.max(1));
-    let burst = (per_second * BURST_PART).clamp(1.0, most);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "between 1 and a limit that is a whole number"
-    )]
-    let whole = burst as u32;
-    whole
+    whole((per_second * BURST_PART).clamp(1.0, most))
+}
+
+/// The whole number below; what is too large becomes the largest there is.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates, and nothing negative comes here"
+)]
+const fn whole(number: f64) -> u32 {
+    number as u32
 }

@@ -12,7 +12,7 @@ const WINDOW_REQUESTS_MIN: u32 = 40;
 
 /// How long it stays open: doubled each time, up to the most.
 const OPEN_MIN: Duration = Duration::from_secs(1);
-const OPEN_MAX: Duration = Duration::from_secs(60);
+const OPEN_MAX: Duration = Duration::from_secs(30);
 
 /// So many successes one after the other make it forget how often it was open.
 const TRUSTED_AFTER: u32 = 20;
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failed_probe_doubles_the_wait_up_to_a_minute() {
+    fn each_failed_probe_doubles_the_wait_up_to_half_a_minute() {
         let mut now = Instant::now();
         let mut breaker = opened(now);
         let mut waits = Vec::new();
@@ -228,7 +228,7 @@ mod tests {
             breaker.probe();
             breaker.failed(true, now);
         }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
     }
 
     #[test]

@@ -1,22 +1,40 @@
-//! How often an endpoint that answers 429 may be asked: a part less at each refusal, slowly more
-//! while there is none.
+//! How often an endpoint that answers 429 may be asked: a part less at each refusal, and more while
+//! there is none.
+//!
+//! The growth is that of CUBIC (RFC 9438, section 4.2): steep far from the rate that was last
+//! refused, flat around it, and steep again beyond, where the limit must have been raised. Only
+//! time in which the rate was used counts.
 
 use std::time::{Duration, Instant};
 
-/// What is left of the rate after a refusal: at least half, at most nine tenths.
+/// What is left of a rate that was refused.
+const AFTER_REFUSAL: f64 = 0.9;
+
+/// What is borne may be misjudged: no refusal takes more than this part.
 const DECREASE_MAX: f64 = 0.5;
-const DECREASE_MIN: f64 = 0.9;
 
 /// Refusals within this time have one reason.
 const DECREASE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Growth in a second: quick far below the rate that was refused, gentle near it.
-const GROWTH_FAR: f64 = 0.03;
-const GROWTH_NEAR: f64 = 0.005;
-const NEAR: f64 = 0.9;
+/// The rate that was refused is reached again after this time …
+const RECOVERY_MIN_S: f64 = 6.0;
+/// … or after so many requests, so that few of them are refused, if that is later …
+const RECOVERY_REQUESTS: f64 = 150.0;
+/// … but after this time in any case.
+const RECOVERY_MAX_S: f64 = 60.0;
+
+/// … and much sooner until the second refusal: the first one came at the end of a burst, which
+/// says little about what is borne for long.
+const SEARCH_S: f64 = 2.0;
 
 /// The first refusal tells that a limit was overrun by far: this long nothing is sent.
 const FIRST_REST: Duration = Duration::from_secs(1);
+
+/// A rate is used while at least this part of it is accepted.
+const USED_FROM: f64 = 0.5;
+
+/// No more time than this passes unseen while a rate is used.
+const STEP_MAX_S: f64 = 1.0;
 
 /// After this time without a refusal nothing is known any more.
 const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
@@ -34,8 +52,12 @@ pub struct LearnedRate {
 #[derive(Debug, Clone)]
 struct Limit {
     per_second: f64,
-    /// The rate that was last refused.
-    refused_per_second: f64,
+    /// The most that was borne when it was last refused.
+    borne: f64,
+    /// It was refused only once.
+    is_searching: bool,
+    /// For how long the rate was used since it was last refused.
+    used_s: f64,
     refused_at: Instant,
     decreased_at: Instant,
     grown_at: Instant,
@@ -54,7 +76,9 @@ impl LearnedRate {
         let per_second = per_second.max(PER_SECOND_MIN);
         let limit = per_second.is_finite().then_some(Limit {
             per_second,
-            refused_per_second: per_second,
+            borne: per_second,
+            is_searching: false,
+            used_s: recovery_s(per_second),
             refused_at: now,
             decreased_at: now,
             grown_at: now,
@@ -73,10 +97,11 @@ impl LearnedRate {
     pub fn refused(&mut self, now: Instant) -> Option<Duration> {
         let borne = self.accepted.per_second(now);
         let Some(limit) = &mut self.limit else {
-            let per_second = (borne * DECREASE_MIN).max(PER_SECOND_MIN);
             self.limit = Some(Limit {
-                per_second,
-                refused_per_second: borne.max(per_second),
+                per_second: (borne * AFTER_REFUSAL).max(PER_SECOND_MIN),
+                borne: borne.max(PER_SECOND_MIN),
+                is_searching: true,
+                used_s: 0.0,
                 refused_at: now,
                 decreased_at: now + FIRST_REST,
                 grown_at: now + FIRST_REST,
@@ -87,15 +112,8 @@ impl LearnedRate {
         if now.saturating_duration_since(limit.decreased_at) < DECREASE_INTERVAL {
             return None;
         }
-        limit.grow(now);
-        limit.refused_per_second = limit.per_second;
-        limit.decreased_at = now;
-        limit.per_second = borne
-            .clamp(
-                limit.per_second * DECREASE_MAX,
-                limit.per_second * DECREASE_MIN,
-            )
-            .max(PER_SECOND_MIN);
+        limit.grow(borne, now);
+        limit.decrease(borne, now);
         None
     }
 
@@ -110,26 +128,45 @@ impl LearnedRate {
             self.limit = None;
             return None;
         }
-        limit.grow(now);
+        limit.grow(self.accepted.per_second(now), now);
         Some(limit.per_second)
     }
 }
 
 impl Limit {
-    fn grow(&mut self, now: Instant) {
-        // Never faster than in steps that can be seen, so that near and far are told apart.
+    fn grow(&mut self, accepted: f64, now: Instant) {
         let passed = now.saturating_duration_since(self.grown_at).as_secs_f64();
         if passed <= 0.0 {
             return;
         }
-        let growth = if self.per_second < self.refused_per_second * NEAR {
-            GROWTH_FAR
-        } else {
-            GROWTH_NEAR
-        };
-        self.per_second += self.refused_per_second.max(1.0) * growth * passed.min(10.0);
         self.grown_at = now;
+        if accepted < self.per_second * USED_FROM {
+            return;
+        }
+        self.used_s += passed.min(STEP_MAX_S);
+        let recovery_s = if self.is_searching {
+            SEARCH_S
+        } else {
+            recovery_s(self.borne)
+        };
+        let distance = (self.used_s - recovery_s) / recovery_s;
+        let depth = self.borne.max(1.0) * (1.0 - AFTER_REFUSAL);
+        let grown = self.borne + depth * distance.powi(3);
+        self.per_second = grown.max(self.per_second);
     }
+
+    fn decrease(&mut self, borne: f64, now: Instant) {
+        let at_least = self.per_second * DECREASE_MAX;
+        self.borne = borne.clamp(at_least, self.per_second).max(PER_SECOND_MIN);
+        self.per_second = (self.borne * AFTER_REFUSAL).max(PER_SECOND_MIN);
+        self.is_searching = false;
+        self.used_s = 0.0;
+        self.decreased_at = now;
+    }
+}
+
+fn recovery_s(per_second: f64) -> f64 {
+    (RECOVERY_REQUESTS / per_second.max(PER_SECOND_MIN)).clamp(RECOVERY_MIN_S, RECOVERY_MAX_S)
 }
 
 /// Counts over about the last second.
@@ -181,37 +218,56 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// An endpoint that takes so many in each second by its own clock and refuses the rest.
-    struct Endpoint {
-        per_second: u32,
-        second: u64,
-        taken: u32,
+    /// What an endpoint counts, each refusing the rest.
+    enum Endpoint {
+        /// So many in each second by its own clock.
+        Window {
+            per_second: u32,
+            offset: Duration,
+            second: u64,
+            taken: u32,
+        },
+        /// Tokens, of which it has saved up some.
+        Tokens(RateLimit, Bucket),
     }
 
     impl Endpoint {
-        fn takes(&mut self, at_ms: u64, offset_ms: u64) -> bool {
-            let second = (at_ms + offset_ms) / 1_000;
-            if second != self.second {
-                (self.second, self.taken) = (second, 0);
+        const fn window(per_second: u32, offset: Duration) -> Self {
+            Self::Window {
+                per_second,
+                offset,
+                second: u64::MAX,
+                taken: 0,
             }
-            self.taken += 1;
-            self.taken <= self.per_second
+        }
+
+        fn takes(&mut self, begin: Instant, now: Instant) -> bool {
+            match self {
+                Self::Window {
+                    per_second,
+                    offset,
+                    second,
+                    taken,
+                } => {
+                    let at = (now - begin + *offset).as_secs();
+                    if at != *second {
+                        (*second, *taken) = (at, 0);
+                    }
+                    *taken += 1;
+                    *taken <= *per_second
+                }
+                Self::Tokens(limit, bucket) => bucket.take(*limit, now),
+            }
         }
     }
 
     /// Sends as fast as allowed for so many seconds; answers with what was taken and refused.
-    fn drain(per_second: u32, seconds: u64, offset_ms: u64) -> (u32, u32) {
-        let begin = Instant::now();
-        let mut endpoint = Endpoint {
-            per_second,
-            second: u64::MAX,
-            taken: 0,
-        };
+    fn drain(mut endpoint: Endpoint, seconds: u32, begin: Instant) -> (u32, u32) {
         let mut rate = LearnedRate::new(begin);
         let mut bucket = Bucket::new(1.0, begin);
         let (mut taken, mut refused, mut rest_until) = (0, 0, begin);
         for ms in 0..seconds * 1_000 {
-            let now = begin + MS * u32::try_from(ms).unwrap();
+            let now = begin + MS * ms;
             // Without a limit some five each millisecond, as a fast endpoint would be sent.
             for _ in 0..5 {
                 if now < rest_until {
@@ -222,7 +278,7 @@ mod tests {
                 {
                     break;
                 }
-                if endpoint.takes(ms, offset_ms) {
+                if endpoint.takes(begin, now) {
                     taken += 1;
                     rate.accepted(now);
                 } else {
@@ -236,23 +292,69 @@ mod tests {
         (taken, refused)
     }
 
+    fn assert_drains(endpoint: Endpoint, per_second: u32, seconds: u32, used_min: f64, what: &str) {
+        let begin = Instant::now();
+        let (taken, refused) = drain(endpoint, seconds, begin);
+        let all = f64::from(taken + refused);
+        assert!(
+            f64::from(refused) / all < 0.02,
+            "{what}: {refused} of {all} refused at {per_second}/s"
+        );
+        let borne = f64::from(per_second * seconds);
+        assert!(
+            f64::from(taken) > borne * used_min,
+            "{what}: {taken} of {borne} at {per_second}/s"
+        );
+    }
+
+    const RUNS: [(u32, u32, f64); 5] = [
+        (200, 30, 0.9),
+        (200, 300, 0.95),
+        (20, 120, 0.9),
+        (20, 600, 0.9),
+        (1_000, 60, 0.9),
+    ];
+
     #[test]
-    fn under_two_in_a_hundred_are_refused_and_most_of_what_it_bears_is_used() {
-        for offset_ms in [0, 250, 500, 990] {
-            for (per_second, seconds) in [(200, 30), (200, 300), (20, 120), (1_000, 60)] {
-                let (taken, refused) = drain(per_second, seconds, offset_ms);
-                let all = f64::from(taken + refused);
-                assert!(
-                    f64::from(refused) / all < 0.02,
-                    "{refused} of {all} refused at {per_second}/s"
-                );
-                let borne = f64::from(per_second) * f64::from(u32::try_from(seconds).unwrap());
-                assert!(
-                    f64::from(taken) > borne * 0.75,
-                    "{taken} of {borne} at {per_second}/s"
-                );
+    fn under_two_in_a_hundred_are_refused_and_nearly_all_that_it_bears_is_used() {
+        for offset in [0, 250, 500, 990] {
+            for (per_second, seconds, used_min) in RUNS {
+                let endpoint = Endpoint::window(per_second, MS * offset);
+                assert_drains(endpoint, per_second, seconds, used_min, "in each second");
             }
         }
+    }
+
+    #[test]
+    fn an_endpoint_whose_first_refusal_ends_a_short_burst_is_soon_asked_as_often_as_it_bears() {
+        for (per_second, seconds, used_min) in RUNS {
+            let limit = RateLimit {
+                per_second: f64::from(per_second),
+                burst: per_second / 10,
+            };
+            let endpoint = Endpoint::Tokens(limit, Bucket::full(limit, Instant::now()));
+            // The search takes some seconds.
+            let used_min = used_min - 10.0 / f64::from(seconds);
+            assert_drains(endpoint, per_second, seconds, used_min, "by tokens");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_is_raised_is_found_within_a_minute_and_not_while_nobody_asks() {
+        let begin = Instant::now();
+        let after_a_minute = |asked: bool| {
+            let mut rate = LearnedRate::with(50.0, begin);
+            for ms in 0..60_000 {
+                let now = begin + MS * ms;
+                let per_second = rate.per_second(now).unwrap();
+                if asked && f64::from(ms % 1_000) < per_second {
+                    rate.accepted(now);
+                }
+            }
+            rate.per_second(begin + Duration::from_mins(1)).unwrap()
+        };
+        assert!(after_a_minute(true) > 1_000.0);
+        assert!(after_a_minute(false) < 51.0);
     }
 
     #[test]

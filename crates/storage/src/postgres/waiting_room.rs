@@ -18,8 +18,8 @@ use super::wake::Wake;
 use super::{Postgres, ping};
 use crate::columns::{duration_micros, from_micros, micros, unsigned};
 use crate::waiting_room::{
-    BEHIND, BacklogLine, Claim, Claimed, IDLE_LANE, IsPaused, MADE_DUE_MAX, Owner, Shown, Taken,
-    WaitingFilter, WaitingRow, newest, newest_allowances, read_reason,
+    BEHIND, BacklogLine, Claim, Claimed, IDLE_LANE, IsPaused, LOOK_INTERVAL, MADE_DUE_MAX, Owner,
+    Shown, Taken, WaitingFilter, WaitingRow, newest, newest_allowances, read_reason,
 };
 use crate::{Error, WaitingRoom};
 
@@ -49,9 +49,11 @@ impl WaitingRoom for Room {
             return Ok(());
         }
         let columns = Columns::of(&rows);
+        let looked_at = micros(Timestamp::now()).saturating_add(duration_micros(LOOK_INTERVAL));
         columns
             .bind(include_str!("../queries/postgres/put_waiting.sql"))
             .bind(CHANNEL)
+            .bind(looked_at)
             .execute(&self.pool)
             .await?;
         Ok(())
@@ -80,9 +82,10 @@ impl WaitingRoom for Room {
             .bind(number(|each| Some(i64::from(each.burst))))
             .bind(number(|each| each.closed_until.map(micros)))
             .bind(number(|each| Some(micros(each.at))))
+            .bind(CHANNEL)
             .execute(&self.pool)
             .await?;
-        notify(&self.pool).await
+        Ok(())
     }
 
     async fn end(&self, ended: &[Ended]) -> Result<(), Error> {
@@ -268,14 +271,6 @@ impl WaitingRoom for Room {
     async fn ping(&self) -> Result<(), Error> {
         ping(&self.pool).await
     }
-}
-
-async fn notify(pool: &PgPool) -> Result<(), Error> {
-    sqlx::query("SELECT pg_notify($1, '')")
-        .bind(CHANNEL)
-        .execute(pool)
-        .await?;
-    Ok(())
 }
 
 /// Rows, column by column.

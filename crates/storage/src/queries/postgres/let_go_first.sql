@@ -21,9 +21,10 @@ woken AS (
     SELECT project, function_name, min(GREATEST(free_at_us, since_us)) FROM let_go
     GROUP BY project, function_name ORDER BY project, function_name
     ON CONFLICT (project, function_name) DO UPDATE
-    -- A lane that is closed lets nothing go before it opens: it need not be looked at.
-    SET due_at_us = LEAST(
-        lane.due_at_us, GREATEST(EXCLUDED.due_at_us, COALESCE(lane.closed_until_us, 0)))
+    -- A lane that lets nothing go yet need not be looked at before it does.
+    SET due_at_us = GREATEST(EXCLUDED.due_at_us, lane.opens_at_us)
+    WHERE lane.due_at_us IS NULL
+        OR lane.due_at_us > GREATEST(EXCLUDED.due_at_us, lane.opens_at_us)
     RETURNING lane.due_at_us IS NOT DISTINCT FROM lane.closed_until_us AS is_closed
 )
 -- What is closed is met at the next look; nobody is woken for each row behind it.

@@ -34,10 +34,12 @@ woken AS (
     WHERE free_at_us < 9223372036854775806
     GROUP BY project, function_name ORDER BY project, function_name
     ON CONFLICT (project, function_name) DO UPDATE
-    -- A lane that is closed lets nothing go before it opens: it need not be looked at.
-    SET due_at_us = LEAST(
-        lane.due_at_us, GREATEST(EXCLUDED.due_at_us, COALESCE(lane.closed_until_us, 0)))
-    RETURNING lane.due_at_us IS NOT DISTINCT FROM lane.closed_until_us AS is_closed
+    -- A lane that lets nothing go yet need not be looked at before it does.
+    SET due_at_us = GREATEST(EXCLUDED.due_at_us, lane.opens_at_us)
+    WHERE lane.due_at_us IS NULL
+        OR lane.due_at_us > GREATEST(EXCLUDED.due_at_us, lane.opens_at_us)
+    RETURNING lane.due_at_us, lane.due_at_us IS NOT DISTINCT FROM lane.closed_until_us AS is_closed
 )
--- What is closed is met at the next look; nobody is woken for each row behind it.
-SELECT pg_notify($11, '') WHERE EXISTS (SELECT 1 FROM woken WHERE NOT is_closed)
+-- What is closed, or due later than the next look, is met then; nobody is woken for each row of it.
+SELECT pg_notify($11, '')
+WHERE EXISTS (SELECT 1 FROM woken WHERE NOT is_closed AND due_at_us < $12)

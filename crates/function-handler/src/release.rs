@@ -140,13 +140,13 @@ impl Release {
     async fn turn(&self, woken: Woken) -> Result<Wait, storage::Error> {
         // News is mostly of what is due later.
         if woken == Woken::ByNews {
-            let wait = self.until_due().await;
+            let wait = self.until_due().await?;
             if !wait.is_over(Instant::now()) {
                 return Ok(wait);
             }
         }
         self.round().await?;
-        Ok(self.until_due().await)
+        self.until_due().await
     }
 
     /// Takes out what is due and sends it on, as long as there is much of it.
@@ -257,18 +257,13 @@ impl Release {
         Ok(())
     }
 
-    async fn until_due(&self) -> Wait {
-        match self.room.next_due_at().await {
-            Ok(Some(due_at)) => {
-                let left = due_at.duration_since(Timestamp::now());
-                Wait::Until(Instant::now() + Duration::try_from(left).unwrap_or_default())
-            }
-            Ok(None) => Wait::ForNews,
-            Err(error) => {
-                warn!(error = %with_causes(&error), "the waiting room does not say what is due next");
-                Wait::For(BACK_OFF_MAX)
-            }
-        }
+    async fn until_due(&self) -> Result<Wait, storage::Error> {
+        let Some(due_at) = self.room.next_due_at().await? else {
+            return Ok(Wait::ForNews);
+        };
+        let left = due_at.duration_since(Timestamp::now());
+        let left = Duration::try_from(left).unwrap_or_default();
+        Ok(Wait::Until(Instant::now() + left))
     }
 
     /// Waits, after a turn that began then; answers with what ended it.

@@ -84,10 +84,9 @@ impl<J: Load> Lanes<J> {
         }
         let endpoint = self.endpoints.get_mut(&line.endpoint)?;
         // The slow share their slots evenly, as far as anybody can tell beforehand.
-        let fair_share = if endpoint.is_counted_slow {
-            f64::from(self.slots.of_slow) / f64::from(self.slow_endpoints.max(1))
-        } else {
-            f64::INFINITY
+        let fair_share = match endpoint.is_counted_slow {
+            true => f64::from(self.slots.of_slow) / f64::from(self.slow_endpoints.max(1)),
+            false => f64::INFINITY,
         };
         let limit_max = self
             .slots
@@ -107,13 +106,9 @@ impl<J: Load> Lanes<J> {
         let limit = limit.saturating_mul(size_max);
         let per_second = line.rate.map_or(borne, |rate| rate.per_second.min(borne));
         let is_rate_kept = line.rate.is_some() || endpoint.pace.is_rate_known();
-        let (per_second, noticeable) = if is_rate_kept {
-            let in_hand = u32::try_from(line.queue.len()).map_or(f64::INFINITY, f64::from);
-            let has_enough = in_hand > per_second * IN_HAND_S;
-            let part = if has_enough { -A_LITTLE } else { A_LITTLE };
-            (per_second * (1.0 + part), NOTICEABLE_OF_RATE)
-        } else {
-            (per_second, NOTICEABLE)
+        let (per_second, noticeable) = match is_rate_kept {
+            true => (supply(per_second, line.queue.len()), NOTICEABLE_OF_RATE),
+            false => (per_second, NOTICEABLE),
         };
         let is_probed = !endpoint.pace.breaker.is_closed() && endpoint.in_flight > 0;
         let is_open = !endpoint.pace.breaker.is_closed();
@@ -141,8 +136,8 @@ impl<J: Load> Lanes<J> {
         told.at = Some(now);
         let burst = burst(per_second, limit, is_open);
         let wait = |until: Instant| {
-            time.saturating_add(until.saturating_duration_since(now))
-                .unwrap_or(time)
+            let left = until.saturating_duration_since(now);
+            time.saturating_add(left).unwrap_or(time)
         };
         Some(Allowance {
             project: line.project.clone(),
@@ -153,6 +148,14 @@ impl<J: Load> Lanes<J> {
             at: time,
         })
     }
+}
+
+/// What is sent on where a rate is kept and so much is in hand.
+fn supply(per_second: f64, in_hand: usize) -> f64 {
+    let in_hand = u32::try_from(in_hand).map_or(f64::INFINITY, f64::from);
+    let has_enough = in_hand > per_second * IN_HAND_S;
+    let part = if has_enough { -A_LITTLE } else { A_LITTLE };
+    per_second * (1.0 + part)
 }
 
 fn burst(per_second: f64, limit: u32, is_open: bool) -> u32 {

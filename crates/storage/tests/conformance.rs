@@ -262,6 +262,7 @@ on_both_databases! {
     lanes:
         a_project_with_many_lanes_does_not_starve_one_with_a_single_lane,
         a_lane_lets_go_what_its_allowance_says,
+        what_comes_while_nothing_may_go_goes_as_soon_as_it_may,
         an_allowance_is_shared_by_all_who_take,
         what_is_paused_stays_until_it_is_woken,
         the_same_attempt_handed_back_is_stored_and_not_removed_with_the_old_one,

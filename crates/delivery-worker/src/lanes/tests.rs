@@ -209,6 +209,24 @@ fn endpoints_nobody_knows_leave_half_of_the_slots_to_the_others() {
 }
 
 #[test]
+fn where_more_are_slow_than_there_are_slots_all_together_are_sent_what_the_slots_bear() {
+    let mut world = World::new(8);
+    let names = [
+        "h-aa", "h-bb", "h-cc", "h-dd", "h-ee", "h-ff", "h-gg", "h-hh",
+    ];
+    for name in names {
+        world.offer(name, 5);
+    }
+    assert_eq!(world.start(), 4, "half of the slots");
+    world.pass(LEAVES_AFTER + MS);
+    let told = world.allowances();
+    assert_eq!(told.len(), names.len());
+    let together: f64 = told.iter().filter_map(|each| each.per_second).sum();
+    // As long as nobody knows, an answer takes a tenth of a second.
+    assert!(together < 4.0 / 0.1 + 1e-6, "{together} a second");
+}
+
+#[test]
 fn slow_endpoints_get_more_as_they_keep_up_and_stay_within_their_half() {
     let mut world = World::new(100);
     for _ in 0..20 {

@@ -10,7 +10,8 @@ use super::IsPaused;
 const PAUSED_LOOK_US: i64 = 15_000_000;
 
 /// Where a rate limits a lane it is looked at when so much of a second's deliveries may go: one
-/// look for each of thousands would cost more than it is worth.
+/// look for each of thousands would cost more than it is worth. `lanes.opens_at_us` of `PostgreSQL`
+/// says the same.
 const GATHERED_SECONDS: f64 = 0.02;
 
 /// A lane as both databases hold it: project, function, deliveries a second, burst, tokens, as of

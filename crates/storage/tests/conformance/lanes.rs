@@ -93,6 +93,18 @@ pub(crate) async fn a_lane_lets_go_what_its_allowance_says(stores: &Stores) {
     );
 }
 
+pub(crate) async fn what_comes_while_nothing_may_go_goes_as_soon_as_it_may(stores: &Stores) {
+    let room = &stores.waiting_room;
+    room.put(&[row(1, 10)]).await.unwrap();
+    room.allow(&[allowance(Some(0.5), 1, 10)]).await.unwrap();
+    assert_eq!(due(room, at(10), 10).await, [row(1, 10)]);
+    room.put(&[row(2, 10)]).await.unwrap();
+    let next = room.next_due_at().await.unwrap().unwrap();
+    assert!(next <= at(12), "one each two seconds: {next}");
+    assert_eq!(due(room, at(11), 10).await, []);
+    assert_eq!(due(room, at(13), 10).await, [row(2, 10)]);
+}
+
 pub(crate) async fn an_allowance_is_shared_by_all_who_take(stores: &Stores) {
     let rows: Vec<_> = (0..100).map(|number| row(number, 10)).collect();
     stores.waiting_room.put(&rows).await.unwrap();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use self::breaker::{Breaker, Permit};
 pub use self::bucket::Bucket;
-pub use self::concurrency::Concurrency;
+pub use self::concurrency::{Concurrency, whole};
 pub use self::learned::{Learned, ParseLearnedError};
 pub use self::rate::LearnedRate;
 use crate::delivery::{ErrorClass, Outcome};
@@ -216,7 +216,7 @@ impl RateLimit {
     pub fn evenly(per_second: f64) -> Self {
         Self {
             per_second,
-            burst: concurrency::whole(per_second / 20.0).max(1),
+            burst: whole(per_second / 20.0).max(1),
         }
     }
 }

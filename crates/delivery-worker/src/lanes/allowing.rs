@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use domain::Timestamp;
 use domain::delivery::Allowance;
+use domain::pace::whole;
 
 use super::{Lanes, LineId, Load};
 
@@ -164,14 +165,4 @@ fn burst(per_second: f64, limit: u32, is_open: bool) -> u32 {
     }
     let most = f64::from(limit.max(1));
     whole((per_second * BURST_PART).clamp(1.0, most))
-}
-
-/// The whole number below; what is too large becomes the largest there is.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the cast saturates, and nothing negative comes here"
-)]
-const fn whole(number: f64) -> u32 {
-    number as u32
 }

@@ -145,7 +145,7 @@ fn blend(before: Option<f64>, value: f64, weight: f64) -> f64 {
     clippy::cast_sign_loss,
     reason = "a float that is cast saturates, and this is what is wanted"
 )]
-pub(crate) const fn whole(value: f64) -> u32 {
+pub const fn whole(value: f64) -> u32 {
     value as u32
 }
 

@@ -86,8 +86,7 @@ impl Neighbours {
 
     const fn rate(self) -> f64 {
         match self {
-            Self::Isolation => 100.0,
-            Self::ManyHanging => 300.0,
+            Self::Isolation | Self::ManyHanging => 100.0,
             Self::InFlight => 1_000.0,
         }
     }

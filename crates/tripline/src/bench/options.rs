@@ -63,7 +63,7 @@ pub(crate) struct Bench {
     pub(crate) events: usize,
 
     /// Events a second, evenly spread, however long answers take [default: as many as are taken;
-    /// with --scenario, of a backlog 500, of each group of functions 100, and 1,000 with in-flight]
+    /// with --scenario 100 for each group of functions, in-flight 1,000, backlog 500, gateway 200]
     #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
     pub(crate) rate: Option<f64>,
 
